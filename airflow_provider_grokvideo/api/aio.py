@@ -1,0 +1,135 @@
+"""The async client, for triggers, on aiohttp. It only asks; nothing here can submit.
+
+All waits of one process that use the same settings share one client: one session, one pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import certifi
+from yarl import URL
+
+from airflow_provider_grokvideo.api import protocol
+from airflow_provider_grokvideo.api.generation import Generation
+from airflow_provider_grokvideo.api.pacing import Pace, Queue
+from airflow_provider_grokvideo.api.protocol import Answer, Settings
+from airflow_provider_grokvideo.exceptions import RateLimitError, TransportError
+
+MAX_CONNECTIONS = 32
+KEEP_ALIVE = 75.0
+"""Seconds an idle connection is kept: longer than the longest pause between polls, to spare handshakes."""
+
+
+class AsyncGrokVideoClient:
+    """Asks the API at one address with one key. Get one from :func:`shared_client`.
+
+    :param settings: address, key and how to reach it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.users = 0
+        self._queue = Queue(Pace(settings.max_requests_per_second))
+        self._headers = protocol.headers(settings)
+        self._proxy = settings.proxy or _environment_proxy(settings.base_url)
+        self._session: aiohttp.ClientSession | None = None
+        self._opening: asyncio.Lock = asyncio.Lock()
+
+    async def get_generation(self, request_id: str) -> Generation:
+        """Ask once how a generation is doing, when it is this client's turn.
+
+        :raises TransportError: no answer.
+        :raises ApiError: what the API said instead.
+        """
+        session = self._session or await self._open()
+        url = URL(protocol.poll_url(self.settings, request_id), encoded=True)
+        sent_at = await self._queue.turn()
+        try:
+            async with session.get(url, allow_redirects=False, proxy=self._proxy) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise TransportError(f"no answer from {url}: {reason}", delivered=True) from error
+        try:
+            return protocol.read_poll(
+                self.settings, request_id, Answer(response.status, response.headers, body)
+            )
+        except RateLimitError as error:
+            self._queue.refused(sent_at, error.retry_after)
+            raise
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _open(self) -> aiohttp.ClientSession:
+        async with self._opening:
+            if self._session is None:
+                # Reading the CA file takes tens of milliseconds, which the event loop does not have.
+                context = await asyncio.to_thread(_ssl_context, self.settings.verify)
+                self._session = aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(
+                        ssl=context, limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE
+                    ),
+                    headers={**self._headers, "Accept-Encoding": "identity"},
+                    timeout=aiohttp.ClientTimeout(total=self.settings.request_timeout),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                )
+            return self._session
+
+
+_clients: dict[tuple[asyncio.AbstractEventLoop, Settings], AsyncGrokVideoClient] = {}
+
+
+@asynccontextmanager
+async def shared_client(settings: Settings) -> AsyncIterator[AsyncGrokVideoClient]:
+    """The client of all waits with these settings: opened by the first, closed after the last.
+
+    :raises AuthenticationError: the settings hold no usable key.
+    """
+    key = (asyncio.get_running_loop(), settings)
+    client = _clients.get(key)
+    if client is None:
+        client = _clients[key] = AsyncGrokVideoClient(settings)
+    client.users += 1
+    try:
+        yield client
+    finally:
+        client.users -= 1
+        if client.users == 0:
+            del _clients[key]
+            await client.close()
+
+
+def _environment_proxy(base_url: str) -> str | None:
+    """The proxy that HTTPS_PROXY and its kin name, looked up once: aiohttp would do so at every request."""
+    url = URL(base_url)
+    if proxy_bypass(url.host or ""):
+        return None
+    return getproxies().get(url.scheme)
+
+
+def _ssl_context(verify: bool | str) -> ssl.SSLContext:
+    """Trusts what requests trusts."""
+    if verify is False:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    chosen = verify if isinstance(verify, str) else None
+    trusted = (
+        chosen or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+    )
+    if Path(trusted).is_dir():
+        return ssl.create_default_context(capath=trusted)
+    return ssl.create_default_context(cafile=trusted)

@@ -1,0 +1,272 @@
+"""What a poll's answer means, whatever envelope it came in.
+
+Envelopes and their oddities: xAI answers ``{status, video, usage, …}``; CometAPI answers the same or wraps it
+as ``{code, message, data: {task_id, status, fail_reason, progress, data: {…}}}``, where ``fail_reason`` holds
+the video's URL on success. A job that waits may be ``{}``, a bare ``{"request_id": …}`` or ``data: null``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Literal
+
+from airflow_provider_grokvideo.api.media import is_web_url
+from airflow_provider_grokvideo.exceptions import ServerError
+
+State = Literal["pending", "done", "failed", "expired", "moderated"]
+
+TICKS_PER_USD = Decimal(10) ** 10
+NO_VIDEO_URL = "no_video_url"
+"""``error_code`` of a generation that the API calls done without saying where the video is."""
+
+_STATES: Mapping[str, State] = {
+    **dict.fromkeys(
+        ("pending", "queued", "processing", "in_progress", "running", "submitted", "not_start", "created"),
+        "pending",
+    ),
+    **dict.fromkeys(("done", "completed", "complete", "succeeded", "success"), "done"),
+    **dict.fromkeys(("failed", "failure", "error", "cancelled", "canceled"), "failed"),
+    "expired": "expired",
+    **dict.fromkeys(("moderated", "content_moderated", "content_filtered"), "moderated"),
+}
+_URL_KEYS = ("url", "video_url", "result_url", "public_url", "output_url", "download_url")
+_VIDEO_KEYS = ("video", "output", "result", "videos", "file_output", "data", "unsigned_urls")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation as the API last described it.
+
+    :param request_id: the id that the submission returned.
+    :param state: ``done`` only where there is a ``video_url``; an unknown status is ``pending``.
+    :param progress: percent, 0 to 100, where the API reports it.
+    :param video_url: where the finished video can be fetched; temporary.
+    :param duration: seconds of video.
+    :param model: the model that was used.
+    :param cost_usd: ``usage.cost_in_usd_ticks`` in US dollars, on failures too.
+    :param error_code: the API's error code, ``""`` where it gives none.
+    :param error_message: the API's reason.
+    :param raw_status: the status as the API wrote it, ``""`` where there is none.
+    """
+
+    request_id: str
+    state: State
+    progress: int | None = None
+    video_url: str | None = None
+    duration: float | None = None
+    model: str | None = None
+    cost_usd: Decimal | None = None
+    error_code: str = ""
+    error_message: str = ""
+    raw_status: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again could bring nothing new."""
+        return self.state != "pending"
+
+    @property
+    def is_status_unknown(self) -> bool:
+        """Whether the API used a status that this package does not know."""
+        return bool(self.raw_status) and _normal(self.raw_status) not in _STATES
+
+
+def read_generation(request_id: str, document: object) -> Generation:
+    """The generation that a poll's JSON document describes.
+
+    :param request_id: the id that was asked about.
+    :param document: the parsed body, ``None`` for an empty one.
+    :raises ServerError: where the document is not an object.
+    """
+    if document is None:
+        return Generation(request_id, "pending")
+    if not isinstance(document, Mapping):
+        raise ServerError(f"the answer is a {type(document).__name__}, not an object", request_id=request_id)
+    layers = list(_layers(document))
+    statuses = [status for layer in layers if (status := _text(layer.get("status")))]
+    video_url = _video_url(layers)
+    error_code, error_message = _error(layers)
+    state = _state(
+        [_STATES.get(_normal(status)) for status in statuses], video_url, error_code or error_message
+    )
+    generation = Generation(
+        request_id,
+        state,
+        progress=_progress(layers),
+        video_url=video_url,
+        duration=_duration(layers),
+        model=next((model for layer in layers if (model := _text(layer.get("model")))), None),
+        cost_usd=_cost(layers),
+        raw_status=statuses[0] if statuses else "",
+    )
+    if state in {"failed", "expired", "moderated"}:
+        generation = replace(generation, video_url=None, error_code=error_code, error_message=error_message)
+    return _settle_moderation(generation, layers)
+
+
+def is_moderation(code: str, message: str) -> bool:
+    """Whether an error's words say that content moderation refused the video."""
+    words = f"{code} {message}".lower()
+    return "moderat" in words or "content policy" in words or "content_policy" in words
+
+
+def read_error(document: object) -> tuple[str, str]:
+    """Code and message of ``{error: {code, message}}``, ``{code, error}`` or ``{code, message}``."""
+    if not isinstance(document, Mapping):
+        return "", ""
+    code, message = _error([document])
+    return code or _code(document), message or _text(document.get("message")) or _text(document.get("detail"))
+
+
+def _state(states: list[State | None], video_url: str | None, error: str) -> State:
+    finals: tuple[State, ...] = ("moderated", "failed", "expired")
+    for final in finals:
+        if final in states:
+            return final
+    if video_url and (not states or "done" in states):
+        return "done"
+    claims_done = "done" in states and "pending" not in states
+    return "failed" if claims_done or (error and not states) else "pending"
+
+
+def _settle_moderation(generation: Generation, layers: list[Mapping[str, Any]]) -> Generation:
+    refused = any(_respects_moderation(layer) is False for layer in layers)
+    if generation.state == "done" and refused:
+        return replace(
+            generation,
+            state="moderated",
+            video_url=None,
+            error_code=generation.error_code or "content_moderated",
+            error_message=generation.error_message
+            or "the generated video was rejected by content moderation",
+        )
+    if generation.state != "failed":
+        return generation
+    if refused or is_moderation(generation.error_code, generation.error_message):
+        return replace(
+            generation,
+            state="moderated",
+            error_message=generation.error_message
+            or "the generated video was rejected by content moderation",
+        )
+    if generation.error_code or generation.error_message:
+        return generation
+    if _STATES.get(_normal(generation.raw_status)) != "done":
+        return generation
+    return replace(
+        generation, error_code=NO_VIDEO_URL, error_message="the API calls it done but names no video"
+    )
+
+
+def _layers(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The objects that may speak of the generation, innermost first."""
+    task = document.get("data")
+    if isinstance(task, Mapping) and ({"task_id", "status", "request_id", "video"} & set(task)):
+        yield from _layers(task)
+    yield document
+
+
+def _video_url(layers: list[Mapping[str, Any]]) -> str | None:
+    for layer in layers:
+        for key in _VIDEO_KEYS:
+            if url := _url_in(layer.get(key)):
+                return url
+    for layer in layers:
+        if url := _url_in({key: layer.get(key) for key in _URL_KEYS}):
+            return url
+    for layer in layers:
+        if _STATES.get(_normal(_text(layer.get("status")))) == "done" and is_web_url(
+            layer.get("fail_reason")
+        ):
+            return str(layer["fail_reason"])
+    return None
+
+
+def _url_in(value: object) -> str | None:
+    if is_web_url(value):
+        return str(value)
+    if isinstance(value, list):
+        return next((url for item in value if (url := _url_in(item))), None) if len(value) < 100 else None
+    if isinstance(value, Mapping):
+        named = next((str(value[key]) for key in _URL_KEYS if is_web_url(value.get(key))), None)
+        stored = value.get("file_output")
+        return named or (_url_in(stored) if isinstance(stored, Mapping) else None)
+    return None
+
+
+def _error(layers: list[Mapping[str, Any]]) -> tuple[str, str]:
+    for layer in layers:
+        error = layer.get("error")
+        if isinstance(error, Mapping):
+            code, message = _text(error.get("code")), _text(error.get("message"))
+            if code or message:
+                return code, message
+        elif _text(error):
+            return _code(layer), _text(error)
+    for layer in layers:
+        reason = _text(layer.get("fail_reason"))
+        if reason and not is_web_url(reason):
+            return _code(layer), reason
+    return "", ""
+
+
+def _code(layer: Mapping[str, Any]) -> str:
+    code = _text(layer.get("code"))
+    return "" if code.lower() in {"success", "ok", "0", "200"} else code
+
+
+def _respects_moderation(layer: Mapping[str, Any]) -> object:
+    video = layer.get("video")
+    inner = video.get("respect_moderation") if isinstance(video, Mapping) else None
+    return layer.get("respect_moderation") if inner is None else inner
+
+
+def _progress(layers: list[Mapping[str, Any]]) -> int | None:
+    for layer in layers:
+        number = _number(layer.get("progress"))
+        if number is not None:
+            return max(0, min(100, int(number)))
+    return None
+
+
+def _duration(layers: list[Mapping[str, Any]]) -> float | None:
+    for layer in layers:
+        video = layer.get("video")
+        for value in (video.get("duration") if isinstance(video, Mapping) else None, layer.get("duration")):
+            number = _number(value)
+            if number is not None and number >= 0:
+                return int(number) if number == int(number) else number
+    return None
+
+
+def _cost(layers: list[Mapping[str, Any]]) -> Decimal | None:
+    for layer in layers:
+        usage = layer.get("usage")
+        ticks = _number(usage.get("cost_in_usd_ticks")) if isinstance(usage, Mapping) else None
+        if ticks is not None and ticks >= 0:
+            return Decimal(int(ticks)) / TICKS_PER_USD
+    return None
+
+
+def _number(value: object) -> float | None:
+    """A finite number, also from ``"30%"``."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value.strip().removesuffix("%") if isinstance(value, str) else value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if type(value) is int and abs(value) < 10**9 else ""
+
+
+def _normal(status: str) -> str:
+    return status.lower().replace("-", "_").replace(" ", "_")

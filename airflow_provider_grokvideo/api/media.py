@@ -1,0 +1,119 @@
+"""Images and videos as a request names them: URL, data URI, stored file, or path."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Literal
+from urllib.parse import urlsplit
+
+from airflow_provider_grokvideo.exceptions import InvalidRequestError
+
+Media = str | Mapping[str, str]
+
+MAX_IMAGE_BYTES = 15 * 1024 * 1024
+"""Base64 makes this 20 MiB, the largest message xAI's own clients may send."""
+
+_IMAGE_SIGNATURES: tuple[tuple[bytes, int, str], ...] = (
+    (b"\xff\xd8\xff", 0, "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", 0, "image/png"),
+    (b"WEBP", 8, "image/webp"),
+    (b"GIF8", 0, "image/gif"),
+    (b"BM", 0, "image/bmp"),
+    (b"ftypavif", 4, "image/avif"),
+    (b"ftypheic", 4, "image/heic"),
+)
+
+
+def image_data_uri(content: bytes, *, name: str = "image", given: str = "") -> str:
+    """The data URI of an image, its type taken from the content.
+
+    :raises InvalidRequestError: where the content is not an image or is too large.
+    """
+    if len(content) > MAX_IMAGE_BYTES:
+        raise invalid(name, given, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+    for signature, offset, mime_type in _IMAGE_SIGNATURES:
+        if content[offset : offset + len(signature)] == signature:
+            return f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
+    raise invalid(name, given, "an image; the content is not JPEG, PNG, WebP, GIF, BMP, AVIF or HEIC")
+
+
+def is_web_url(value: object) -> bool:
+    """Whether a value is an absolute http(s) URL."""
+    if not isinstance(value, str) or any(character.isspace() for character in value):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """A value as it may stand in a message or log: short, without image bytes, without a URL's signature."""
+    if isinstance(value, str):
+        if value.startswith("data:"):
+            head, _, content = value.partition(",")
+            return f"{head[:limit]},… ({len(content)} characters)"
+        value = without_query(value) if is_web_url(value) else value
+    elif isinstance(value, Mapping):
+        value = {key: shown(item) for key, item in value.items()}
+    elif isinstance(value, list | tuple):
+        value = [shown(item) for item in value]
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+
+
+def invalid(name: str, value: object, allowed: str) -> InvalidRequestError:
+    given = (
+        repr(value) if isinstance(value, str) and len(value) < 80 and not is_web_url(value) else shown(value)
+    )
+    return InvalidRequestError(f"{name}={given} is not allowed; allowed: {allowed}")
+
+
+def check_media(name: str, media: object, what: Literal["image", "video"]) -> None:
+    if isinstance(media, Mapping):
+        if set(media) == {"url"}:
+            check_media(f"{name}.url", media["url"], what)
+            return
+        if set(media) == {"file_id"} and isinstance(media["file_id"], str) and media["file_id"].strip():
+            return
+        raise invalid(name, media, "{'url': …} or {'file_id': …}")
+    path_too = ", or a path to read it from" if what == "image" else ""
+    allowed = f"an http(s) URL or a base64 data URI of the {what}{path_too}"
+    if not isinstance(media, str) or not media.strip():
+        raise invalid(name, media, allowed)
+    if media.lower().startswith("data:"):
+        _check_data_uri(name, media, what)
+    elif not is_web_url(media) and (what == "video" or media.lower().startswith(("http:", "https:"))):
+        raise invalid(name, media, allowed)
+
+
+def _check_data_uri(name: str, uri: str, what: str) -> None:
+    head, comma, content = uri.partition(",")
+    allowed = f"data:{what}/…;base64,<base64 of the {what}>"
+    if not comma or not head.lower().startswith(f"data:{what}/") or not head.lower().endswith(";base64"):
+        raise invalid(name, uri, allowed)
+    if what == "image" and len(content) > MAX_IMAGE_BYTES * 4 // 3 + 4:
+        raise invalid(name, uri, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+    try:
+        decoded = base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid(name, uri, allowed) from None
+    if not decoded:
+        raise invalid(name, uri, allowed)
+
+
+def is_path(media: object) -> bool:
+    return isinstance(media, str) and not media.lower().startswith("data:") and not is_web_url(media)
+
+
+def wire_media(media: Media | None) -> dict[str, str] | None:
+    if media is None:
+        return None
+    return {"url": media} if isinstance(media, str) else dict(media)
+
+
+def without_query(url: object) -> str:
+    return str(url).split("?", 1)[0].split("#", 1)[0]

@@ -1,0 +1,101 @@
+"""How fast one process may ask, and how it shares that among its waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+SLOWEST = 0.1
+"""Requests per second below which no number of refusals slows the pace."""
+RECOVERY_SECONDS = 60.0
+"""Seconds without a refusal after which a halved pace has doubled again."""
+
+BURST = 0.02
+"""Seconds' worth of requests that may go at once."""
+
+
+class Pace:
+    """Requests per second: halved when the API refuses, recovered gradually. Times are the caller's clock.
+
+    :param limit: requests per second at most.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._rate = limit
+        self._rated_at = 0.0
+        self._next = 0.0
+        self._paused_until = 0.0
+        self._slowed_at = float("-inf")
+
+    def rate(self, now: float) -> float:
+        """Requests per second that are allowed now."""
+        if self._rate >= self.limit:
+            return self.limit
+        return min(self.limit, self._rate * 2 ** ((now - self._rated_at) / RECOVERY_SECONDS))
+
+    def due(self, now: float) -> float:
+        """When the next request may be sent."""
+        # At a high limit the single gap is below the timers' resolution: only the average is kept.
+        burst = BURST if self.rate(now) * BURST > 1 else 0.0
+        return max(self._next - burst, self._paused_until)
+
+    def sent(self, now: float) -> None:
+        """A request is being sent."""
+        self._next = max(self._next, now) + 1 / self.rate(now)
+
+    def refused(self, sent_at: float, now: float, retry_after: float | None) -> None:
+        """The API answered 429. Requests that were under way together slow the pace once.
+
+        :param sent_at: when the refused request was sent.
+        :param retry_after: seconds the API asks everybody to wait.
+        """
+        self._paused_until = max(self._paused_until, now + (retry_after or 0.0))
+        if sent_at > self._slowed_at:
+            self._rate, self._rated_at, self._slowed_at = max(self.rate(now) / 2, SLOWEST), now, now
+
+
+class Queue:
+    """First come, first served at a pace, on one event loop.
+
+    :param pace: decides when the next one may go.
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def turn(self) -> float:
+        """Wait for one's turn to send a request.
+
+        :return: the loop's time at which the request is sent.
+        """
+        now = self._loop.time()
+        if not self._waiting and self.pace.due(now) <= now:
+            self.pace.sent(now)
+            return now
+        place = self._loop.create_future()
+        self._waiting.append(place)
+        self._wake_at_due()
+        await place
+        return self._loop.time()
+
+    def refused(self, sent_at: float, retry_after: float | None) -> None:
+        """Tell the pace of a 429, so that everybody waits, once."""
+        self.pace.refused(sent_at, self._loop.time(), retry_after)
+
+    def _wake_at_due(self) -> None:
+        if self._timer is None and self._waiting:
+            self._timer = self._loop.call_at(self.pace.due(self._loop.time()), self._serve)
+
+    def _serve(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._waiting and self.pace.due(now) <= now:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                self.pace.sent(now)
+        self._wake_at_due()

@@ -1,0 +1,60 @@
+"""What Airflow reads about this provider when it starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_grokvideo import __version__
+from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
+
+_PACKAGE = "airflow_provider_grokvideo"
+_INTEGRATION = "Grok Video"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Provider metadata, as ``provider_info.schema.json`` of Airflow describes it."""
+    return {
+        "package-name": "airflow-provider-grokvideo",
+        "name": "Grok Video",
+        "description": "Video generation with Grok, through CometAPI or xAI.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://apidoc.cometapi.com/api/video/xai/video-generation",
+                "tags": ["ai"],
+            }
+        ],
+        "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.hooks.grokvideo"]}],
+        "operators": [
+            {"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.operators.grokvideo"]}
+        ],
+        "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.sensors.grokvideo"]}],
+        "triggers": [
+            {"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.triggers.grokvideo"]}
+        ],
+        "connection-types": [
+            {
+                "connection-type": "grokvideo",
+                "hook-class-name": f"{_PACKAGE}.hooks.grokvideo.GrokVideoHook",
+                "hook-name": "Grok Video",
+                "ui-field-behaviour": FIELD_BEHAVIOUR,
+                "conn-fields": FIELDS,
+            }
+        ],
+        "config": {
+            "grokvideo": {
+                "description": "Settings of the Grok Video provider.",
+                "options": {
+                    "ledger_path": {
+                        "description": "Directory, as a URI, where tasks note what they paid for, on "
+                        "Airflow before 3.3. Default: beside the task's output_path.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://bucket/grokvideo-ledger/",
+                        "default": None,
+                    },
+                },
+            }
+        },
+    }

@@ -1,0 +1,304 @@
+"""From an Airflow connection to a client of the API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
+from airflow_provider_grokvideo.exceptions import (
+    ApiError,
+    AuthenticationError,
+    GenerationTimeoutError,
+    GrokVideoError,
+    InvalidRequestError,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection, ObjectStoragePath
+
+    from airflow_provider_grokvideo.api.client import GrokVideoClient
+    from airflow_provider_grokvideo.api.generation import Generation
+    from airflow_provider_grokvideo.api.polling import Poller, Stop
+    from airflow_provider_grokvideo.api.protocol import Settings
+    from airflow_provider_grokvideo.api.request import VideoRequest
+    from airflow_provider_grokvideo.storage import Landed
+
+
+class GrokVideoHook(BaseHook):
+    """Generates videos with Grok through CometAPI or xAI.
+
+    :param grokvideo_conn_id: the Airflow connection, of type ``grokvideo``.
+    """
+
+    conn_name_attr = "grokvideo_conn_id"
+    default_conn_name = "grokvideo_default"
+    conn_type = "grokvideo"
+    hook_name = "Grok Video"
+
+    def __init__(self, grokvideo_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.grokvideo_conn_id = grokvideo_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """The form of Airflow before 3.2; later ones read the provider's metadata."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import StringField
+
+        return {
+            name: StringField(
+                lazy_gettext(field["label"]), description=field["description"], widget=BS3TextFieldWidget()
+            )
+            for name, field in FIELDS.items()
+        }
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Which standard fields the form shows, and under which names."""
+        return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The Airflow connection, looked up once."""
+        return self.get_connection(self.grokvideo_conn_id)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The connection as the API's clients understand it.
+
+        :raises InvalidRequestError: names the connection's field that is wrong.
+        """
+        return settings_of(self.connection)
+
+    @cached_property
+    def client(self) -> GrokVideoClient:
+        """The blocking client; its session is shared by all calls of this hook."""
+        from airflow_provider_grokvideo.api.client import GrokVideoClient
+
+        return GrokVideoClient(self.settings)
+
+    def get_conn(self) -> GrokVideoClient:
+        """The blocking client."""
+        return self.client
+
+    def prepare(self, request: VideoRequest) -> VideoRequest:
+        """Settle the model, read image paths, and refuse what this API does not offer. Sends nothing.
+
+        :raises InvalidRequestError: names the field, the value and what is allowed.
+        """
+        from airflow_provider_grokvideo.api.request import check_offered
+        from airflow_provider_grokvideo.storage import read_image
+
+        request = request.with_defaults(self.settings.model).with_images_read(read_image)
+        check_offered(request, xai=self.settings.speaks_xai)
+        return request
+
+    def fingerprint(self, request: VideoRequest) -> str:
+        """What makes a prepared request and its connection the same as an earlier one."""
+        return request.fingerprint(self.grokvideo_conn_id, self.settings.base_url)
+
+    def submit(self, request: VideoRequest) -> str:
+        """Request a video. This costs money; it is sent once.
+
+        :return: the ``request_id``.
+        :raises InvalidRequestError: nothing was sent.
+        :raises TransportError: it did not reach the API.
+        :raises SubmissionUnknownError: it cannot be known whether the API accepted.
+        :raises ApiError: the API refused.
+        """
+        return self.client.submit(self.prepare(request))
+
+    def get_generation(self, request_id: str) -> Generation:
+        """Ask once how a generation is doing.
+
+        :raises TransportError: no answer.
+        :raises ApiError: what the API said instead.
+        """
+        return self.client.get_generation(request_id)
+
+    async def aget_generation(self, request_id: str) -> Generation:
+        """Like :meth:`get_generation`, from an event loop."""
+        from airflow_provider_grokvideo.api.aio import shared_client
+
+        async with shared_client(await aget_settings(self.grokvideo_conn_id)) as client:
+            return await client.get_generation(request_id)
+
+    def wait(self, request_id: str, *, poll_interval: float = 5.0, timeout: float = 900.0) -> Generation:
+        """Ask until the generation is final.
+
+        :param poll_interval: seconds between two polls, at least.
+        :param timeout: seconds after which to give up.
+        :return: the generation, in whatever final state.
+        :raises GenerationTimeoutError: the generation goes on.
+        :raises GrokVideoError: polls kept failing.
+        """
+        from airflow_provider_grokvideo.api.polling import Poller
+
+        poller = Poller(poll_interval=poll_interval, deadline=time.time() + timeout, now=time.time())
+        stop = self.follow(request_id, poller)
+        if stop.error is not None:
+            raise stop.error
+        if stop.outcome == "timeout" or poller.generation is None:
+            raise GenerationTimeoutError(
+                f"{request_id} is not done after {timeout:g} s; it goes on and is billed",
+                request_id=request_id,
+            )
+        return poller.generation
+
+    def follow(self, request_id: str, poller: Poller) -> Stop:
+        """Poll until the poller says that the wait is over; log what changes."""
+        from airflow_provider_grokvideo.api.polling import Ask
+
+        decision: Ask | Stop = Ask(poller.first_delay(), report=False)
+        while isinstance(decision, Ask):
+            time.sleep(decision.delay)
+            news: Generation | GrokVideoError
+            try:
+                news = self.get_generation(request_id)
+            except GrokVideoError as error:
+                news = error
+                decision = poller.failed(error, time.time())
+                if isinstance(error, AuthenticationError):
+                    self._forget_connection()
+            else:
+                decision = poller.answered(news, time.time())
+            if isinstance(decision, Ask) and decision.report:
+                self.log.info("Generation %s: %s", request_id, describe(news))
+        return decision
+
+    def _forget_connection(self) -> None:
+        """Look the connection up afresh at its next use: its key may have been rotated."""
+        self.__dict__.pop("client").close()
+        for name in ("settings", "connection"):
+            self.__dict__.pop(name, None)
+
+    def download(self, generation: Generation, path: str | ObjectStoragePath) -> Landed:
+        """Land a finished video whole, or not at all.
+
+        :param generation: in state ``done``.
+        :param path: a file, or a directory with a slash at its end, for ``<request_id>.mp4``.
+        :raises DownloadError: it can be tried again.
+        """
+        from airflow_provider_grokvideo.storage import land
+
+        return land(self.client, generation, path)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for the list of models, which needs the key and costs nothing."""
+        try:
+            models = self.client.list_models()
+        except AuthenticationError as error:
+            missing = error.status is None
+            return False, str(error) if missing else f"{self.settings.base_url} refuses the key: {error}"
+        except ApiError as error:
+            return False, f"{self.settings.base_url} does not answer as the API does; check the host: {error}"
+        except GrokVideoError as error:
+            return False, str(error)
+        video_models = [name for name in models if "video" in name]
+        offer = f"{len(models)} models" + (f", of them {', '.join(video_models[:5])}" if video_models else "")
+        return True, f"{self.settings.base_url} accepts the key and offers {offer}"
+
+
+def settings_of(connection: Connection) -> Settings:
+    """The settings that a connection describes, however it was made: form, CLI, URI or JSON.
+
+    :raises InvalidRequestError: names the field, the value and what is allowed.
+    """
+    from airflow_provider_grokvideo.api.protocol import Settings
+
+    extra = connection.extra_dejson
+    if not isinstance(extra, Mapping):
+        raise InvalidRequestError("extra of the connection must be a JSON object")
+    return Settings(
+        base_url=_base_url(connection),
+        api_key=(connection.password or "").strip(),
+        model=_text(extra, "model"),
+        request_timeout=_positive(extra, "request_timeout", 30.0),
+        max_requests_per_second=_positive(extra, "max_requests_per_second", 20.0),
+        proxy=_text(extra, "proxy"),
+        verify=_verify(extra.get("verify")),
+    )
+
+
+async def aget_settings(grokvideo_conn_id: str) -> Settings:
+    """Like :func:`settings_of`, looked up without blocking the event loop."""
+    from airflow.providers.common.compat.connection import get_async_connection
+
+    return settings_of(await get_async_connection(grokvideo_conn_id))
+
+
+def describe(news: Generation | GrokVideoError) -> str:
+    """One line for the log about how a generation is doing."""
+    if isinstance(news, GrokVideoError):
+        return f"the last poll failed, asking again: {news}"
+    status = news.raw_status or news.state
+    progress = f", {news.progress} %" if news.progress is not None else ""
+    unknown = " (a status this package does not know; waiting on)" if news.is_status_unknown else ""
+    return f"{status}{progress}{unknown}"
+
+
+def _base_url(connection: Connection) -> str:
+    from airflow_provider_grokvideo.api.protocol import COMETAPI_HOST, COMETAPI_URL
+
+    host = (connection.host or "").strip().rstrip("/")
+    if not host:
+        return COMETAPI_URL
+    scheme = connection.schema if connection.schema in {"http", "https"} else "https"
+    parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
+    netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+    path = parts.path.rstrip("/")
+    if not path and connection.schema not in {None, "", "http", "https"}:
+        path = f"/{connection.schema.strip('/')}"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in netloc:
+        raise InvalidRequestError(
+            f"host={host!r} of the connection is not allowed; allowed: an http(s) URL or a host name"
+        )
+    if not path:
+        path = "/grok/v1" if parts.hostname == COMETAPI_HOST else "/v1"
+    return f"{parts.scheme}://{netloc}{path}"
+
+
+def _text(extra: Mapping[str, Any], name: str) -> str | None:
+    value = extra.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise InvalidRequestError(
+            f"{name}={value!r} of the connection's extra is not allowed; allowed: a text"
+        )
+    return value.strip() or None
+
+
+def _positive(extra: Mapping[str, Any], name: str, default: float) -> float:
+    value = extra.get(name)
+    if value is None or value == "":
+        return default
+    try:
+        number = float(value) if not isinstance(value, bool) else float("nan")
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 < number < float("inf"):
+        raise InvalidRequestError(
+            f"{name}={value!r} of the connection's extra is not allowed; allowed: a number above 0"
+        )
+    return number
+
+
+def _verify(value: object) -> bool | str:
+    if value is None or value == "":
+        return True
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise InvalidRequestError(
+            f"verify={value!r} of the connection's extra is not allowed; allowed: true, false or a CA file"
+        )
+    word = value.strip()
+    return {"true": True, "false": False}.get(word.lower(), word)
