@@ -46,13 +46,33 @@ class Landed:
     content_type: str = "video/mp4"
 
 
-def destination(
-    path: str | ObjectStoragePath, request_id: str, conn_id: str | None = None
-) -> ObjectStoragePath:
+def destination(path: str | ObjectStoragePath, request_id: str, conn_id: str | None = None) -> ObjectStoragePath:
     """The file that a path means: itself, or ``<request_id>.mp4`` where it ends in a slash."""
     text = str(path)
-    target = _open_path(path, conn_id)
+    target = open_path(path, conn_id)
     return target / f"{request_id}.mp4" if text.endswith("/") else target
+
+
+def open_path(path: str | ObjectStoragePath, conn_id: str | None = None) -> ObjectStoragePath:
+    """The path, with its store's Airflow connection where it names none itself."""
+    if isinstance(path, ObjectStoragePath):
+        return path
+    return ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+
+
+def replace_file(path: ObjectStoragePath, content: bytes) -> None:
+    """Write a small file at once: a reader sees the old one or the new one, whole.
+
+    :raises OSError: it cannot be written.
+    """
+    partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
+    try:
+        with _writer(partial) as file:
+            file.write(content)
+        partial.fs.mv(partial.path, path.path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.fs.rm(partial.path)
 
 
 def check_writable(path: str | ObjectStoragePath, conn_id: str | None = None) -> None:
@@ -76,7 +96,7 @@ def read_image(path: str) -> bytes:
     :raises InvalidRequestError: where it cannot be read or is too large.
     """
     try:
-        with _open_path(path).open("rb") as file:
+        with open_path(path).open("rb") as file:
             content: bytes = file.read(MAX_IMAGE_BYTES + 1)
     except Exception as error:  # each filesystem raises errors of its own
         raise invalid("image", path, f"an image that can be read ({_reason(error)})") from error
@@ -118,9 +138,7 @@ def land(
             try:
                 return _land_once(client, url, target, generation.request_id)
             except DownloadError as error:
-                log.warning(
-                    "Attempt %d to land %s failed: %s", attempt.retry_state.attempt_number, target, error
-                )
+                log.warning("Attempt %d to land %s failed: %s", attempt.retry_state.attempt_number, target, error)
                 raise
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -178,12 +196,6 @@ def _writer(path: ObjectStoragePath) -> Iterator[IO[bytes]]:
         file = path.open("wb")
     with file:
         yield file
-
-
-def _open_path(path: str | ObjectStoragePath, conn_id: str | None = None) -> ObjectStoragePath:
-    if isinstance(path, ObjectStoragePath):
-        return path
-    return ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
 
 
 def _reason(error: Exception) -> str:

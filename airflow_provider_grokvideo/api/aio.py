@@ -59,9 +59,7 @@ class AsyncGrokVideoClient:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise TransportError(f"no answer from {url}: {reason}", delivered=True) from error
         try:
-            return protocol.read_poll(
-                self.settings, request_id, Answer(response.status, response.headers, body)
-            )
+            return protocol.read_poll(self.settings, request_id, Answer(response.status, response.headers, body))
         except RateLimitError as error:
             self._queue.refused(sent_at, error.retry_after)
             raise
@@ -78,9 +76,7 @@ class AsyncGrokVideoClient:
                 # Reading the CA file takes tens of milliseconds, which the event loop does not have.
                 context = await asyncio.to_thread(_ssl_context, self.settings.verify)
                 self._session = aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(
-                        ssl=context, limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE
-                    ),
+                    connector=aiohttp.TCPConnector(ssl=context, limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE),
                     headers={**self._headers, "Accept-Encoding": "identity"},
                     timeout=aiohttp.ClientTimeout(total=self.settings.request_timeout),
                     cookie_jar=aiohttp.DummyCookieJar(),
@@ -127,9 +123,7 @@ def _ssl_context(verify: bool | str) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
         return context
     chosen = verify if isinstance(verify, str) else None
-    trusted = (
-        chosen or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-    )
+    trusted = chosen or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
     if Path(trusted).is_dir():
         return ssl.create_default_context(capath=trusted)
     return ssl.create_default_context(cafile=trusted)

@@ -79,9 +79,7 @@ class GrokVideoClient:
                     headers={"Accept-Encoding": "identity"},
                 )
             except requests.RequestException as error:
-                raise TransportError(
-                    f"no answer from the video's host: {_words(error)}", delivered=True
-                ) from error
+                raise TransportError(f"no answer from the video's host: {_words(error)}", delivered=True) from error
             with response:
                 yield response
 

@@ -89,9 +89,7 @@ def read_generation(request_id: str, document: object) -> Generation:
     statuses = [status for layer in layers if (status := _text(layer.get("status")))]
     video_url = _video_url(layers)
     error_code, error_message = _error(layers)
-    state = _state(
-        [_STATES.get(_normal(status)) for status in statuses], video_url, error_code or error_message
-    )
+    state = _state([_STATES.get(_normal(status)) for status in statuses], video_url, error_code or error_message)
     generation = Generation(
         request_id,
         state,
@@ -140,8 +138,7 @@ def _settle_moderation(generation: Generation, layers: list[Mapping[str, Any]]) 
             state="moderated",
             video_url=None,
             error_code=generation.error_code or "content_moderated",
-            error_message=generation.error_message
-            or "the generated video was rejected by content moderation",
+            error_message=generation.error_message or "the generated video was rejected by content moderation",
         )
     if generation.state != "failed":
         return generation
@@ -149,16 +146,13 @@ def _settle_moderation(generation: Generation, layers: list[Mapping[str, Any]]) 
         return replace(
             generation,
             state="moderated",
-            error_message=generation.error_message
-            or "the generated video was rejected by content moderation",
+            error_message=generation.error_message or "the generated video was rejected by content moderation",
         )
     if generation.error_code or generation.error_message:
         return generation
     if _STATES.get(_normal(generation.raw_status)) != "done":
         return generation
-    return replace(
-        generation, error_code=NO_VIDEO_URL, error_message="the API calls it done but names no video"
-    )
+    return replace(generation, error_code=NO_VIDEO_URL, error_message="the API calls it done but names no video")
 
 
 def _layers(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -178,9 +172,7 @@ def _video_url(layers: list[Mapping[str, Any]]) -> str | None:
         if url := _url_in({key: layer.get(key) for key in _URL_KEYS}):
             return url
     for layer in layers:
-        if _STATES.get(_normal(_text(layer.get("status")))) == "done" and is_web_url(
-            layer.get("fail_reason")
-        ):
+        if _STATES.get(_normal(_text(layer.get("status")))) == "done" and is_web_url(layer.get("fail_reason")):
             return str(layer["fail_reason"])
     return None
 

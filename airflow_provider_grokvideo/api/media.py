@@ -66,9 +66,7 @@ def shown(value: object, limit: int = 80) -> str:
 
 
 def invalid(name: str, value: object, allowed: str) -> InvalidRequestError:
-    given = (
-        repr(value) if isinstance(value, str) and len(value) < 80 and not is_web_url(value) else shown(value)
-    )
+    given = repr(value) if isinstance(value, str) and len(value) < 80 and not is_web_url(value) else shown(value)
     return InvalidRequestError(f"{name}={given} is not allowed; allowed: {allowed}")
 
 

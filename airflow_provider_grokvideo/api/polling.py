@@ -12,6 +12,7 @@ from typing import Literal
 
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.exceptions import (
+    AuthenticationError,
     GrokVideoError,
     RateLimitError,
     ServerError,
@@ -25,7 +26,7 @@ FAILURE_TOLERANCE = 600.0
 REFUSAL_TOLERANCE = 60.0
 """Seconds for which polls may be refused (unknown id, bad request): gateways learn of a fresh id late."""
 AUTHENTICATION_STRIKES = 3
-"""Refusals of the key, one after another, that are believed. The first is met by a fresh look at the connection."""
+"""Refusals of the key, one after another, that are believed; the first is met by a fresh connection."""
 REPORT_INTERVAL = 60.0
 """Seconds after which a wait is mentioned in the log though nothing changed."""
 _QUIET_AFTER = 60.0
@@ -72,7 +73,7 @@ class Poller:
         self.deadline = deadline
         self.polls = 0
         self.generation: Generation | None = None
-        self._began = now
+        self.began = now
         self._uniform = uniform
         self._failing_since: float | None = None
         self._strikes = 0
@@ -84,7 +85,7 @@ class Poller:
 
     def first_delay(self) -> float:
         """Seconds until the first poll: spread, so that waits that start together do not ask together."""
-        return min(self._uniform(0, self.poll_interval), max(0.0, self.deadline - self._began))
+        return min(self._uniform(0, self.poll_interval), max(0.0, self.deadline - self.began))
 
     def answered(self, generation: Generation, now: float) -> Decision:
         """Decide on what the API said."""

@@ -209,9 +209,7 @@ def read_models(settings: Settings, answer: Answer) -> list[str]:
         raise ServerError(f"the answer is not JSON: {_excerpt(settings, answer)}", status=answer.status)
     listed = document.get("data") or document.get("models")
     models = listed if isinstance(listed, list) else []
-    return [
-        model["id"] for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str)
-    ]
+    return [model["id"] for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str)]
 
 
 def read_api_error(settings: Settings, answer: Answer, request_id: str | None = None) -> ApiError:

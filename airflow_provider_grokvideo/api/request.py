@@ -206,9 +206,7 @@ class VideoRequest:
         references = self.reference_images
         if references is not None:
             if not isinstance(references, list | tuple) or len(references) > MAX_REFERENCE_IMAGES:
-                raise invalid(
-                    "reference_images", references, f"a list of up to {MAX_REFERENCE_IMAGES} images"
-                )
+                raise invalid("reference_images", references, f"a list of up to {MAX_REFERENCE_IMAGES} images")
             for index, media in enumerate(references):
                 check_media(f"reference_images[{index}]", media, "image")
             self._set(reference_images=tuple(references) or None)
@@ -274,9 +272,7 @@ def _duration(kind: Kind, value: object) -> int | None:
     shortest, longest, default = _DURATIONS[kind]
     if value is None:
         return default
-    seconds = (
-        int(value) if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10 else value
-    )
+    seconds = int(value) if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10 else value
     if isinstance(seconds, bool) or not isinstance(seconds, int) or not shortest <= seconds <= longest:
         raise invalid("duration", value, f"whole seconds from {shortest} to {longest}")
     return seconds
@@ -295,7 +291,5 @@ def _checked_extra(extra: object) -> dict[str, Any] | None:
     except (TypeError, ValueError, RecursionError) as error:
         raise invalid("extra", extra, f"values that JSON can hold ({error})") from None
     if "size" in extra:
-        warnings.warn(
-            "The API deprecates size; use aspect_ratio and resolution instead.", FutureWarning, stacklevel=4
-        )
+        warnings.warn("The API deprecates size; use aspect_ratio and resolution instead.", FutureWarning, stacklevel=4)
     return dict(extra) or None

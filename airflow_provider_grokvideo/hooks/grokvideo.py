@@ -14,7 +14,6 @@ from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
     AuthenticationError,
-    GenerationTimeoutError,
     GrokVideoError,
     InvalidRequestError,
 )
@@ -88,6 +87,11 @@ class GrokVideoHook(BaseHook):
         """The blocking client."""
         return self.client
 
+    @property
+    def ledger_path(self) -> str | None:
+        """The ledger's directory that the connection names."""
+        return _text(self.connection.extra_dejson, "ledger_path")
+
     def prepare(self, request: VideoRequest) -> VideoRequest:
         """Settle the model, read image paths, and refuse what this API does not offer. Sends nothing.
 
@@ -140,17 +144,11 @@ class GrokVideoHook(BaseHook):
         :raises GrokVideoError: polls kept failing.
         """
         from airflow_provider_grokvideo.api.polling import Poller
+        from airflow_provider_grokvideo.outcome import event_of, generation_of
 
         poller = Poller(poll_interval=poll_interval, deadline=time.time() + timeout, now=time.time())
         stop = self.follow(request_id, poller)
-        if stop.error is not None:
-            raise stop.error
-        if stop.outcome == "timeout" or poller.generation is None:
-            raise GenerationTimeoutError(
-                f"{request_id} is not done after {timeout:g} s; it goes on and is billed",
-                request_id=request_id,
-            )
-        return poller.generation
+        return generation_of(event_of(stop, request_id, poller.generation, poller.polls), timeout)
 
     def follow(self, request_id: str, poller: Poller) -> Stop:
         """Poll until the poller says that the wait is over; log what changes."""
@@ -179,16 +177,17 @@ class GrokVideoHook(BaseHook):
         for name in ("settings", "connection"):
             self.__dict__.pop(name, None)
 
-    def download(self, generation: Generation, path: str | ObjectStoragePath) -> Landed:
+    def download(self, generation: Generation, path: str | ObjectStoragePath, conn_id: str | None = None) -> Landed:
         """Land a finished video whole, or not at all.
 
         :param generation: in state ``done``.
         :param path: a file, or a directory with a slash at its end, for ``<request_id>.mp4``.
+        :param conn_id: the store's Airflow connection, where ``path`` names none.
         :raises DownloadError: it can be tried again.
         """
         from airflow_provider_grokvideo.storage import land
 
-        return land(self.client, generation, path)
+        return land(self.client, generation, path, conn_id)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the list of models, which needs the key and costs nothing."""
@@ -270,9 +269,7 @@ def _text(extra: Mapping[str, Any], name: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise InvalidRequestError(
-            f"{name}={value!r} of the connection's extra is not allowed; allowed: a text"
-        )
+        raise InvalidRequestError(f"{name}={value!r} of the connection's extra is not allowed; allowed: a text")
     return value.strip() or None
 
 

@@ -1,0 +1,169 @@
+"""How a wait ended: as a trigger's event, as an error of a task, or as its result. Operators and sensor share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_grokvideo.exceptions import (
+    AuthenticationError,
+    GenerationError,
+    GenerationExpiredError,
+    GenerationFailedError,
+    GenerationModeratedError,
+    GenerationNotFoundError,
+    GenerationTimeoutError,
+    GrokVideoError,
+    InsufficientQuotaError,
+    InvalidRequestError,
+    RequestRejectedError,
+    SubmissionUnknownError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.api.generation import Generation
+    from airflow_provider_grokvideo.api.polling import Stop
+    from airflow_provider_grokvideo.storage import Landed
+
+STATUSES = ("done", "failed", "expired", "moderated", "timeout", "error")
+"""What the one event of a trigger may say."""
+
+_BEYOND_RETRY = (
+    InvalidRequestError,
+    AuthenticationError,
+    InsufficientQuotaError,
+    RequestRejectedError,
+    GenerationNotFoundError,
+    GenerationModeratedError,
+    SubmissionUnknownError,
+)
+_ENDINGS: Mapping[str, type[GenerationError]] = {
+    "failed": GenerationFailedError,
+    "expired": GenerationExpiredError,
+    "moderated": GenerationModeratedError,
+}
+_ERRORS: Mapping[str, type[GrokVideoError]] = {
+    kind.__name__: kind for kind in (AuthenticationError, GenerationNotFoundError, RequestRejectedError)
+}
+
+
+def event_of(stop: Stop, request_id: str, generation: Generation | None, polls: int) -> dict[str, Any]:
+    """The one event of a trigger: JSON primitives, no secrets."""
+    event: dict[str, Any] = {"status": stop.outcome, "request_id": request_id, "polls": polls}
+    if stop.error is not None:
+        event |= {"error_type": type(stop.error).__name__, "error_message": str(stop.error)}
+    if generation is not None:
+        event |= {"raw_status": generation.raw_status, "progress": generation.progress}
+        if stop.outcome == "final":
+            event |= {
+                "status": generation.state,
+                "video_url": generation.video_url,
+                "duration": generation.duration,
+                "model": generation.model,
+                "cost_usd": _cost(generation),
+                "error_code": generation.error_code,
+                "error_message": generation.error_message,
+            }
+    return event
+
+
+def generation_of(event: Mapping[str, Any], timeout: float) -> Generation:
+    """The finished generation that an event reports.
+
+    :param timeout: seconds that the wait was allowed, for the message.
+    :raises GrokVideoError: what the event reports instead.
+    """
+    from airflow_provider_grokvideo.api.generation import Generation
+
+    status = event.get("status")
+    request_id = event.get("request_id")
+    if status not in STATUSES or not isinstance(request_id, str):
+        raise GrokVideoError(f"the trigger sent an event that is none of its own: {dict(event)!r}")
+    if status == "timeout":
+        raise timeout_error(request_id, timeout, event.get("raw_status"), event.get("progress"))
+    if status == "error":
+        message = f"waiting for {request_id} ended: {event.get('error_message')}"
+        raise _ERRORS.get(str(event.get("error_type")), GrokVideoError)(message)
+    cost = event.get("cost_usd")
+    return Generation(
+        request_id,
+        status,
+        video_url=event.get("video_url"),
+        duration=event.get("duration"),
+        model=event.get("model"),
+        cost_usd=None if cost is None else Decimal(cost),
+        error_code=event.get("error_code") or "",
+        error_message=event.get("error_message") or "",
+    )
+
+
+def timeout_error(
+    request_id: str, timeout: float, raw_status: str | None, progress: int | None
+) -> GenerationTimeoutError:
+    """The error of a wait that ended before its generation did."""
+    last = f"{raw_status or 'nothing'}{'' if progress is None else f', {progress} %'}"
+    return GenerationTimeoutError(
+        f"{request_id} is not done after {timeout:g} s (the API last said: {last}). It goes on and is billed; "
+        "a retry waits for it again and does not pay again",
+        request_id=request_id,
+    )
+
+
+def ending_error(generation: Generation) -> GenerationError:
+    """The error of a generation that ended without a video."""
+    cost = _cost(generation)
+    reason = generation.error_message or "the API gives no reason"
+    advice = {
+        "moderated": "The same prompt will be refused again: change it",
+        "failed": "A retry asks the API again, and submits anew if it still says so",
+        "expired": "A retry asks the API again, and submits anew if it still says so",
+    }[generation.state]
+    return _ENDINGS[generation.state](
+        f"generation {generation.request_id} {_WORDS[generation.state]}: {reason}"
+        f"{f' (code {generation.error_code})' if generation.error_code else ''}"
+        f"{f'; it cost {cost} USD' if cost is not None else ''}. {advice}",
+        request_id=generation.request_id,
+        code=generation.error_code,
+        cost_usd=cost,
+    )
+
+
+def result_of(generation: Generation, landed: Landed | None, *, model: str, elapsed_seconds: float) -> dict[str, Any]:
+    """The small JSON object that a task returns; never the video itself.
+
+    :param landed: ``None`` where nothing was landed.
+    :param model: the model that was asked for, where the API does not say.
+    """
+    return {
+        "request_id": generation.request_id,
+        "status": generation.state,
+        "model": generation.model or model,
+        "video_url": generation.video_url,
+        "duration": generation.duration,
+        "cost_usd": _cost(generation),
+        "path": landed.path if landed else None,
+        "size_bytes": landed.size_bytes if landed else None,
+        "sha256": landed.sha256 if landed else None,
+        "content_type": landed.content_type if landed else None,
+        "elapsed_seconds": round(elapsed_seconds, 3),
+    }
+
+
+def for_airflow(error: GrokVideoError, *, paid_for: bool = False) -> Exception:
+    """The error as a task raises it: one that a retry cannot mend forbids the retry.
+
+    :param paid_for: whether a generation is under way. A retry resumes it free of charge, so that all but a
+        verdict on the generation itself is worth one.
+    """
+    hopeless = isinstance(error, GenerationModeratedError if paid_for else _BEYOND_RETRY)
+    return AirflowFailException(str(error)) if hopeless else error
+
+
+_WORDS = {"failed": "failed", "expired": "expired", "moderated": "was refused by content moderation"}
+
+
+def _cost(generation: Generation) -> str | None:
+    return None if generation.cost_usd is None else format(generation.cost_usd, "f")

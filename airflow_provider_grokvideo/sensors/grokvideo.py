@@ -1,0 +1,172 @@
+"""Waits for a generation that somebody else has submitted, and lands it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+
+from airflow_provider_grokvideo.api.polling import Ask, Decision, Poller, Stop
+from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
+from airflow_provider_grokvideo.exceptions import (
+    AuthenticationError,
+    GenerationTimeoutError,
+    GrokVideoError,
+    InvalidRequestError,
+)
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, describe
+from airflow_provider_grokvideo.outcome import ending_error, for_airflow, generation_of, result_of
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_grokvideo.api.generation import Generation
+    from airflow_provider_grokvideo.storage import Landed
+
+
+class GrokVideoSensor(BaseSensorOperator):
+    """Waits until a generation is final; succeeds with the same result object as the operators.
+
+    It never submits and so never costs anything.
+
+    :param request_id: the generation, from wherever: an operator's XCom, a log, the API's console.
+    :param grokvideo_conn_id: the Airflow connection, with the key that submitted it.
+    :param output_path: where the video goes, as with the operators.
+    :param output_conn_id: the store's Airflow connection.
+    :param deferrable: wait in the triggerer. ``False`` uses ``mode``: ``poke`` or ``reschedule``.
+    :param poll_interval: seconds between two polls, at least.
+    :param timeout: seconds to wait; default 900.
+    """
+
+    template_fields: Sequence[str] = ("request_id", "grokvideo_conn_id", "output_path", "output_conn_id")
+    ui_color = "#1d1d28"
+    ui_fgcolor = "#ffffff"
+
+    def __init__(
+        self,
+        *,
+        request_id: str,
+        grokvideo_conn_id: str = GrokVideoHook.default_conn_name,
+        output_path: str | None = None,
+        output_conn_id: str | None = None,
+        deferrable: bool = True,
+        poll_interval: float = 5.0,
+        timeout: float = 900.0,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("poke_interval", poll_interval)
+        super().__init__(timeout=timeout, **kwargs)
+        self.request_id = request_id
+        self.grokvideo_conn_id = grokvideo_conn_id
+        self.output_path = output_path
+        self.output_conn_id = output_conn_id
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+
+    @cached_property
+    def hook(self) -> GrokVideoHook:
+        """The hook of this sensor's connection."""
+        return GrokVideoHook(self.grokvideo_conn_id)
+
+    @cached_property
+    def poller(self) -> Poller:
+        """Judges the polls of this process."""
+        now = time.time()
+        return Poller(poll_interval=self.poke_interval, deadline=now + self.timeout, now=now)
+
+    def execute(self, context: Context) -> Any:
+        """Wait, then land the video.
+
+        :return: the result object.
+        """
+        with self._errors_for_airflow():
+            if not isinstance(self.request_id, str) or not self.request_id.strip():
+                raise InvalidRequestError(
+                    f"request_id={self.request_id!r} is not allowed; allowed: the id of a generation"
+                )
+        if self.deferrable:
+            self._defer()
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any], began_at: float) -> dict[str, Any]:
+        """Go on where the trigger ended: land the video or fail.
+
+        :param event: the trigger's.
+        :param began_at: when the wait began, in seconds since the epoch.
+        """
+        with self._errors_for_airflow():
+            return self._finish(generation_of(event, self.timeout), began_at)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Ask once."""
+        with self._errors_for_airflow():
+            try:
+                generation = self.hook.get_generation(self.request_id)
+            except GrokVideoError as error:
+                # A rescheduled process does not remember how often the key was refused before.
+                if self.reschedule and isinstance(error, AuthenticationError):
+                    raise
+                decision = self.poller.failed(error, time.time())
+                if isinstance(decision, Stop) and decision.error is not None:
+                    raise
+                self._report(decision, error)
+                return PokeReturnValue(is_done=False)
+            decision = self.poller.answered(generation, time.time())
+            if generation.is_final:
+                return PokeReturnValue(is_done=True, xcom_value=self._finish(generation, self.poller.began))
+            self._report(decision, generation)
+            return PokeReturnValue(is_done=False)
+
+    def _report(self, decision: Decision, news: Generation | GrokVideoError) -> None:
+        if isinstance(decision, Ask) and decision.report:
+            self.log.info("Generation %s: %s", self.request_id, describe(news))
+
+    def _defer(self) -> NoReturn:
+        from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
+
+        now = time.time()
+        self.defer(
+            trigger=GrokVideoTrigger(
+                grokvideo_conn_id=self.grokvideo_conn_id,
+                request_id=self.request_id,
+                poll_interval=float(self.poll_interval),
+                deadline=now + float(self.timeout),
+            ),
+            method_name="execute_complete",
+            kwargs={"began_at": now},
+        )
+        raise AssertionError("unreachable: defer raises")
+
+    def _finish(self, generation: Generation, began_at: float) -> dict[str, Any]:
+        if generation.state != "done":
+            raise ending_error(generation)
+        landed: Landed | None = None
+        if self.output_path:
+            landed = self.hook.download(generation, self.output_path, self.output_conn_id)
+            self.log.info("Landed %s: %d bytes, sha256 %s", landed.path, landed.size_bytes, landed.sha256)
+        return result_of(
+            generation,
+            landed,
+            model=self.hook.settings.model or DEFAULT_MODEL,
+            elapsed_seconds=time.time() - began_at,
+        )
+
+    @contextmanager
+    def _errors_for_airflow(self) -> Iterator[None]:
+        try:
+            yield
+        except GrokVideoError as error:
+            if self.soft_fail:
+                raise AirflowSkipException(str(error)) from error
+            if isinstance(error, GenerationTimeoutError):
+                raise AirflowSensorTimeout(str(error)) from error
+            raise for_airflow(error) from error

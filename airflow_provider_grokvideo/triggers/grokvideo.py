@@ -1,0 +1,84 @@
+"""Waits for a generation in the triggerer. It only asks: a trigger may run twice, so it never submits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_grokvideo.api.aio import shared_client
+from airflow_provider_grokvideo.api.polling import Ask, Poller, Stop
+from airflow_provider_grokvideo.exceptions import AuthenticationError, GrokVideoError, InvalidRequestError
+from airflow_provider_grokvideo.hooks.grokvideo import aget_settings, describe
+from airflow_provider_grokvideo.outcome import event_of
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.api.generation import Generation
+
+
+class GrokVideoTrigger(BaseTrigger):
+    """Asks about one generation until it is final or the deadline has passed, then fires one event.
+
+    :param grokvideo_conn_id: the Airflow connection; its key is looked up here and is no argument.
+    :param request_id: the generation.
+    :param poll_interval: seconds between two polls, at least.
+    :param deadline: seconds since the epoch. It is absolute, so that it outlives a triggerer.
+    """
+
+    def __init__(self, grokvideo_conn_id: str, request_id: str, poll_interval: float, deadline: float) -> None:
+        super().__init__()
+        self.grokvideo_conn_id = grokvideo_conn_id
+        self.request_id = request_id
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The class path and the arguments that make the same trigger again."""
+        return (
+            "airflow_provider_grokvideo.triggers.grokvideo.GrokVideoTrigger",
+            {
+                "grokvideo_conn_id": self.grokvideo_conn_id,
+                "request_id": self.request_id,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then fire ``{"status": done|failed|expired|moderated|timeout|error, "request_id": …, …}``."""
+        poller = Poller(poll_interval=self.poll_interval, deadline=self.deadline, now=time.time())
+        try:
+            stop = await self._follow(poller)
+        except (AuthenticationError, InvalidRequestError) as error:
+            # The connection itself is at fault; nothing was asked.
+            stop = Stop("error", error)
+        self.log.info("Generation %s: waiting ended with %s", self.request_id, stop.outcome)
+        yield TriggerEvent(event_of(stop, self.request_id, poller.generation, poller.polls))
+
+    async def _follow(self, poller: Poller) -> Stop:
+        async with AsyncExitStack() as stack:
+            settings = await aget_settings(self.grokvideo_conn_id)
+            client = await stack.enter_async_context(shared_client(settings))
+            looked_afresh = False
+            decision: Ask | Stop = Ask(poller.first_delay(), report=False)
+            while isinstance(decision, Ask):
+                await asyncio.sleep(decision.delay)
+                news: Generation | GrokVideoError
+                try:
+                    news = await client.get_generation(self.request_id)
+                except GrokVideoError as error:
+                    news = error
+                    decision = poller.failed(error, time.time())
+                    if isinstance(error, AuthenticationError) and not looked_afresh:
+                        looked_afresh = True
+                        settings = await aget_settings(self.grokvideo_conn_id)
+                        client = await stack.enter_async_context(shared_client(settings))
+                else:
+                    decision = poller.answered(news, time.time())
+                if isinstance(decision, Ask) and decision.report:
+                    self.log.info("Generation %s: %s", self.request_id, describe(news))
+            return decision
