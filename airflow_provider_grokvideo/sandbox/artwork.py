@@ -1,0 +1,179 @@
+"""What a sandbox video looks like: a drifting background, the prompt, a clock."""
+
+from __future__ import annotations
+
+import colorsys
+import hashlib
+import io
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_grokvideo.sandbox.lettering import fit, font_for
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# How much larger than the frame the background is, so that it can drift behind the text.
+_OVERSCAN = 1.12
+_WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Film:
+    """Everything a video depends on; equal films give identical files."""
+
+    request_id: str
+    prompt: str
+    label: str
+    width: int
+    height: int
+    seconds: float
+    seed: int | None = None
+    picture: bytes | None = None
+
+    @property
+    def short_side(self) -> int:
+        """The side by which text is sized."""
+        return min(self.width, self.height)
+
+
+class Artwork:
+    """Draws the frames of one film."""
+
+    def __init__(self, film: Film) -> None:
+        self._film = film
+        self._random = random.Random(  # noqa: S311
+            hashlib.sha256(f"{film.seed}:{film.prompt}:{film.label}".encode()).digest()
+        )
+        self._background = self._photo() or self._gradient()
+        self._overlay = self._lettering()
+        self._clock_font = font_for(True, max(12, film.short_side // 26))
+
+    def frame(self, seconds: float) -> Image.Image:
+        """The picture at that time."""
+        from PIL import ImageDraw
+
+        film = self._film
+        share = seconds / film.seconds if film.seconds else 0.0
+        spare_x, spare_y = (
+            self._background.width - film.width,
+            self._background.height - film.height,
+        )
+        # Whole even pixels: a crop that moves by less only costs the encoder bits.
+        left = int(spare_x * share) // 2 * 2
+        top = int(spare_y * (1 - share)) // 2 * 2
+        picture = self._background.crop((left, top, left + film.width, top + film.height))
+        picture.paste(self._overlay, (0, 0), self._overlay)
+        draw = ImageDraw.Draw(picture)
+        margin, bar = film.short_side // 24, max(4, film.short_side // 80)
+        draw.text(
+            (film.width - margin, margin + film.short_side // 40),
+            f"{seconds:05.2f} / {film.seconds:05.2f} s",
+            font=self._clock_font,
+            fill=_WHITE,
+            anchor="rm",
+        )
+        draw.rectangle((0, film.height - bar, int(film.width * share), film.height), fill=self._accent)
+        return picture
+
+    def _photo(self) -> Image.Image | None:
+        from PIL import Image, ImageEnhance, ImageOps
+
+        if self._film.picture is None:
+            return None
+        try:
+            opened = Image.open(io.BytesIO(self._film.picture))
+            photo = ImageOps.exif_transpose(opened).convert("RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            # Checked only by its first bytes when it was accepted; a broken one just stays unseen.
+            return None
+        self._accent = _rgb(self._random.random(), 0.55, 1.0)
+        covered = ImageOps.fit(photo, self._canvas_size(), Image.Resampling.BILINEAR)
+        return ImageEnhance.Brightness(covered).enhance(0.82)
+
+    def _gradient(self) -> Image.Image:
+        from PIL import Image, ImageDraw, ImageFilter
+
+        hue = self._random.random()
+        self._accent = _rgb(hue + 0.5, 0.55, 1.0)
+        dark, light = _rgb(hue, 0.75, 0.22), _rgb(hue + 0.12, 0.70, 0.62)
+        width, height = self._canvas_size()
+        small = Image.new("RGB", (2, 2))
+        small.putdata([dark, _mix(dark, light, 0.45), _mix(dark, light, 0.55), light])
+        canvas = small.resize((width // 4, height // 4), Image.Resampling.BICUBIC)
+        glow = Image.new("L", canvas.size, 0)
+        draw = ImageDraw.Draw(glow)
+        for _ in range(5):
+            x, y = self._random.randrange(canvas.width), self._random.randrange(canvas.height)
+            radius = self._random.randrange(canvas.height // 8, canvas.height // 3)
+            draw.ellipse(
+                (x - radius, y - radius, x + radius, y + radius), fill=self._random.randrange(50, 130)
+            )
+        glow = glow.filter(ImageFilter.GaussianBlur(canvas.height / 22))
+        canvas.paste(Image.new("RGB", canvas.size, _rgb(hue + 0.22, 0.55, 0.95)), (0, 0), glow)
+        return canvas.resize((width, height), Image.Resampling.BICUBIC)
+
+    def _canvas_size(self) -> tuple[int, int]:
+        return int(self._film.width * _OVERSCAN), int(self._film.height * _OVERSCAN)
+
+    def _lettering(self) -> Image.Image:
+        from PIL import Image, ImageDraw
+
+        film = self._film
+        unit, margin = film.short_side, film.short_side // 24
+        layer = Image.new("RGBA", (film.width, film.height), (0, 0, 0, 0))
+        draw = ImageDraw.Draw(layer)
+        badge_font, small_font = font_for(True, max(12, unit // 26)), font_for(True, max(10, unit // 36))
+        badge_right = margin + badge_font.getlength(film.label) + unit // 20
+        draw.rounded_rectangle(
+            (margin, margin, badge_right, margin + unit // 20), unit // 40, fill=(*self._accent, 235)
+        )
+        draw.text(
+            ((margin + badge_right) / 2, margin + unit // 40),
+            film.label,
+            font=badge_font,
+            fill=(10, 12, 20, 255),
+            anchor="mm",
+        )
+        clock_left = film.width - margin - badge_font.getlength("00.00 / 00.00 s") - unit // 48
+        draw.rounded_rectangle(
+            (clock_left, margin, film.width - margin // 2, margin + unit // 20),
+            unit // 40,
+            fill=(0, 0, 0, 120),
+        )
+        padding = unit // 28
+        font, lines, line_height = fit(
+            film.prompt or "(no prompt)",
+            film.width - 2 * margin - 2 * padding,
+            film.height - 6 * margin - 2 * padding,
+            unit,
+        )
+        foot = unit // 20
+        panel_height = len(lines) * line_height + 2 * padding + foot
+        top = film.height - margin * 1.5 - panel_height
+        draw.rounded_rectangle(
+            (margin, top, film.width - margin, top + panel_height), unit // 40, fill=(8, 10, 18, 175)
+        )
+        for number, line in enumerate(lines):
+            draw.text(
+                (margin + padding, top + padding + number * line_height), line, font=font, fill=(*_WHITE, 255)
+            )
+        draw.text(
+            (margin + padding, top + panel_height - padding / 2),
+            film.request_id,
+            font=small_font,
+            fill=(*_WHITE, 170),
+            anchor="ls",
+        )
+        return layer
+
+
+def _rgb(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
+    return int(red * 255), int(green * 255), int(blue * 255)
+
+
+def _mix(one: tuple[int, int, int], other: tuple[int, int, int], share: float) -> tuple[int, int, int]:
+    red, green, blue = (int(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue

@@ -1,0 +1,216 @@
+"""The shapes of the API's answers: three poll envelopes and two dialects of error."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_grokvideo.sandbox.checks import Style
+from airflow_provider_grokvideo.sandbox.jobs import Job
+from airflow_provider_grokvideo.sandbox.options import Envelope
+
+MODERATED = "Generated video rejected by content moderation."
+_FAILED = "The video could not be generated because of an internal error."
+_JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer before it is sent."""
+
+    status: int
+    text: str = ""
+    content_type: str = _JSON
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def of_json(body: object, status: int = 200) -> Answer:
+    """A JSON answer."""
+    return Answer(status, json.dumps(body, ensure_ascii=False))
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+# reason: (CometAPI status, CometAPI code, xAI status, xAI code)
+_ERRORS: dict[str, tuple[int, str, int, str | None]] = {
+    "no_key": (401, "", 401, "unauthenticated:no-credentials"),
+    "bad_key": (401, "", 400, "invalid-argument"),
+    "not_json": (400, "invalid_request", 400, "invalid-argument"),
+    "missing_field": (500, "invalid_request", 400, "invalid-argument"),
+    "bad_type": (400, "fail_to_fetch_task", 422, "invalid-argument"),
+    "bad_value": (400, "fail_to_fetch_task", 400, "invalid-argument"),
+    "unknown_model": (503, "model_not_found", 404, "not-found"),
+    "too_large": (413, "", 413, "invalid-argument"),
+    "not_found": (404, "", 404, "not-found"),
+    "rate_limited": (429, "", 429, "resource-exhausted"),
+    "out_of_credit": (429, "", 429, None),
+    "no_quota": (403, "insufficient_user_quota", 403, "permission-denied"),
+    "payment_required": (402, "", 402, "payment-required"),
+}
+
+OUT_OF_CREDIT = (
+    "Your team sandbox has either used all available credits or reached its monthly spending limit. "
+    "To continue making API requests, please purchase more credits or raise your spending limit."
+)
+NO_QUOTA = {
+    "comet": "user quota is not enough, user quota: US$0.000000, need quota: US$0.400000",
+    "xai": "Your newly created team doesn't have any credits or licenses yet. You can purchase those first.",
+}
+
+
+def error(style: Style, reason: str, message: str, param: str = "") -> Answer:
+    """An error as that side of the API words it."""
+    comet_status, comet_code, xai_status, xai_code = _ERRORS[reason]
+    if style == "xai":
+        body = {"error": message} if xai_code is None else {"code": xai_code, "error": message}
+        return of_json(body, xai_status)
+    if comet_code == "fail_to_fetch_task":
+        # The gateway hands on what xAI answered as its own message, JSON and all.
+        message = json.dumps({"code": "invalid-argument", "error": message}, ensure_ascii=False)
+    return of_json(
+        {
+            "error": {
+                "message": f"{message} (request id: {uuid.uuid4().hex})",
+                "type": "comet_api_error",
+                "param": param,
+                "code": comet_code,
+            }
+        },
+        comet_status,
+    )
+
+
+def unknown_model(style: Style, name: str) -> Answer:
+    """A model nobody sells."""
+    if style == "xai":
+        text = f"The model {name} does not exist or your team sandbox does not have access to it."
+        return error(style, "unknown_model", text)
+    text = f"no available channel for group default and model {name} (distributor)"
+    return error(style, "unknown_model", text)
+
+
+def unknown_id(style: Style) -> Answer:
+    """A request_id that was never given out."""
+    if style == "xai":
+        return of_json({"error": {"message": "No deferred video"}}, 404)
+    return task_not_exist()
+
+
+def task_not_exist() -> Answer:
+    """CometAPI's flat error form."""
+    return of_json({"code": "task_not_exist", "message": "task_not_exist", "data": None}, 400)
+
+
+def rate_limited(style: Style, limit: float, retry_after: float | None) -> Answer:
+    """A 429, with ``Retry-After`` only where the API says how long."""
+    text = (
+        "Too many requests for team sandbox and model grok-imagine-video. "
+        f"Your team's rate limit is — Requests per Second (actual/limit): {limit + 1:g}/{limit:g}."
+    )
+    answer = error(style, "rate_limited", text)
+    headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
+    return Answer(answer.status, answer.text, headers=headers)
+
+
+def html(status: int, title: str) -> Answer:
+    """What a gateway in front of the API answers on its own."""
+    page = (
+        f"<!DOCTYPE html>\n<html><head><title>{title}</title></head>"
+        f"<body><center><h1>{title}</h1></center></body></html>\n"
+    )
+    return Answer(status, page, "text/html")
+
+
+# --- polls --------------------------------------------------------------------------------------
+
+
+def poll(envelope: Envelope, job: Job, url: str, outcome: str | None = None) -> Answer:
+    """How the API answers a poll for this job.
+
+    :param outcome: answer as if the job had ended so, whatever the clock says.
+    """
+    if outcome is None and job.pending:
+        return _pending(envelope, job)
+    outcome = outcome or job.outcome
+    if outcome == "moderated_400":
+        usage = {"cost_in_usd_ticks": job.cost_ticks}
+        return of_json({"code": "imagine:content-moderated", "error": MODERATED, "usage": usage}, 400)
+    inner = _ended(envelope, job, url, outcome)
+    if envelope == "wrapped":
+        return of_json(_wrap_ended(job, inner))
+    if envelope == "raw":
+        return of_json({"request_id": job.request_id, **inner})
+    return of_json(inner)
+
+
+def _pending(envelope: Envelope, job: Job) -> Answer:
+    queued = job.polls <= 1
+    if envelope == "xai":
+        return of_json({"status": "pending", "progress": job.progress}, 202)
+    if envelope == "wrapped":
+        return of_json(
+            wrap(job, "QUEUED" if queued else "IN_PROGRESS", "", job.progress, {"status": "pending"})
+        )
+    if queued:
+        return of_json({"request_id": job.request_id})
+    return of_json({"request_id": job.request_id, "status": "processing", "progress": job.progress})
+
+
+def _ended(envelope: Envelope, job: Job, url: str, outcome: str) -> dict[str, Any]:
+    usage = {"cost_in_usd_ticks": job.cost_ticks}
+    if outcome == "expired":
+        return {"status": "expired"}
+    if outcome == "failed":
+        return _failed(job, "internal_error", _FAILED)
+    if outcome == "moderated_failed":
+        return {**_failed(job, "invalid_argument", MODERATED), "usage": usage}
+    # xAI's own clients require the field, so there it is empty where elsewhere it is absent.
+    no_url = {"url": ""} if envelope == "xai" else {}
+    place = {"url": url} if outcome == "done" else no_url
+    video = {**place, "duration": job.duration, "respect_moderation": outcome != "moderated_done"}
+    return {"status": "done", "progress": 100, "model": job.model, "usage": usage, "video": video}
+
+
+def _failed(job: Job, code: str, message: str) -> dict[str, Any]:
+    return {
+        "status": "failed",
+        "progress": 0,
+        "model": job.model,
+        "error": {"code": code, "message": message},
+    }
+
+
+def _wrap_ended(job: Job, inner: dict[str, Any]) -> dict[str, Any]:
+    if inner["status"] == "done":
+        # Not a slip: this envelope keeps the video's address in fail_reason.
+        return wrap(job, "SUCCESS", inner["video"].get("url", ""), 100, inner)
+    problem = inner.get("error")
+    if problem is None:
+        return wrap(job, "FAILURE", "task expired", 100, inner)
+    # On an internal error the gateway has nothing from upstream to show.
+    shown = inner if problem["code"] == "invalid_argument" else None
+    return wrap(job, "FAILURE", problem["message"], 100, shown)
+
+
+def wrap(
+    job: Job, status: str, fail_reason: str, progress: float, inner: dict[str, Any] | None
+) -> dict[str, Any]:
+    """CometAPI's task envelope around an answer of xAI's."""
+    ended = status in {"SUCCESS", "FAILURE"}
+    return {
+        "code": "success",
+        "message": "",
+        "data": {
+            "task_id": job.request_id,
+            "action": "VIDEO_GENERATION",
+            "status": status,
+            "fail_reason": fail_reason,
+            "submit_time": int(job.accepted_at),
+            "start_time": 0,
+            "finish_time": int(job.finished_at) if ended else 0,
+            "progress": f"{progress:g}%",
+            "data": inner,
+        },
+    }

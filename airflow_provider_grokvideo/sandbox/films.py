@@ -1,0 +1,86 @@
+"""Videos on demand: rendered when first asked for, once, and kept within a bound."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.error
+import urllib.request
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+from airflow_provider_grokvideo.sandbox.artwork import Film
+from airflow_provider_grokvideo.sandbox.catalogue import FRAME_SIZES
+from airflow_provider_grokvideo.sandbox.checks import data_uri_content
+from airflow_provider_grokvideo.sandbox.jobs import Job
+
+_KEPT_BYTES = 128 * 1024 * 1024
+_LARGEST_PICTURE = 32 * 1024 * 1024
+_LABELS = {"generation": "SANDBOX", "edit": "SANDBOX · EDIT", "extension": "SANDBOX · EXTENSION"}
+
+
+class Films:
+    """The rendered videos of one sandbox."""
+
+    def __init__(self, seed: int | None) -> None:
+        self._seed = seed
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._rendering: dict[str, asyncio.Task[bytes]] = {}
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sandbox-render")
+
+    async def get(self, job: Job) -> bytes:
+        """The MP4 of that job; whoever asks while it is being rendered waits for the same file."""
+        key = job.request_id
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        if key not in self._rendering:
+            task = asyncio.create_task(self._render(job))
+            self._rendering[key] = task
+            task.add_done_callback(lambda _: self._rendering.pop(key, None))
+        # Shielded: one client that hangs up must not cancel the others' film.
+        return await asyncio.shield(self._rendering[key])
+
+    async def close(self) -> None:
+        """Give up what is still being rendered."""
+        tasks = list(self._rendering.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _render(self, job: Job) -> bytes:
+        content = await asyncio.get_running_loop().run_in_executor(
+            self._threads, _film_bytes, job, self._seed
+        )
+        self._kept[job.request_id] = content
+        while sum(map(len, self._kept.values())) > _KEPT_BYTES and len(self._kept) > 1:
+            self._kept.popitem(last=False)
+        return content
+
+
+def _film_bytes(job: Job, seed: int | None) -> bytes:
+    from airflow_provider_grokvideo.sandbox.render import render
+
+    width, height = FRAME_SIZES[job.resolution][job.aspect_ratio]
+    picture = _picture(job)
+    film = Film(job.request_id, job.prompt, _LABELS[job.kind], width, height, job.duration, seed, picture)
+    return render(film)
+
+
+def _picture(job: Job) -> bytes | None:
+    """The image to animate, where the sandbox can have it without leaving the machine."""
+    candidates = [job.body.get("image"), *(job.body.get("reference_images") or [])]
+    url = next((c["url"] for c in candidates if isinstance(c, dict) and c.get("url")), None)
+    if url is None:
+        return None
+    if url.startswith("data:"):
+        return data_uri_content(url)
+    if urlsplit(url).hostname not in {"localhost", "127.0.0.1", "::1"}:
+        return None
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback http(s) only
+            content: bytes = answer.read(_LARGEST_PICTURE)
+            return content
+    except (urllib.error.URLError, OSError, ValueError):
+        return None

@@ -1,0 +1,179 @@
+"""The submissions the sandbox accepted, and what has become of each by now."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_grokvideo.sandbox.checks import Kind
+
+# How a job can end. The moderated ones are the three shapes the API has been seen to use.
+OUTCOMES = (
+    "done",
+    "failed",
+    "expired",
+    "moderated_failed",
+    "moderated_done",
+    "moderated_400",
+    "done_without_url",
+)
+_SPOKEN = {"moderated": "moderated_failed"}
+_ALMOST_DONE = 99
+
+
+def outcome_named(name: str) -> str:
+    """The outcome that a name stands for; ``moderated`` is short for the commonest shape."""
+    outcome = _SPOKEN.get(name, name)
+    if outcome not in OUTCOMES:
+        raise ValueError(f"unknown outcome {name!r}; known: {', '.join((*OUTCOMES, *_SPOKEN))}")
+    return outcome
+
+
+@dataclass
+class Job:
+    """One accepted submission."""
+
+    request_id: str
+    kind: Kind
+    path: str
+    body: dict[str, Any]
+    headers: dict[str, str]
+    model: str
+    prompt: str
+    duration: float
+    aspect_ratio: str
+    resolution: str
+    cost_ticks: int
+    render_seconds: float
+    outcome: str = "done"
+    accepted_at: float = field(default_factory=time.time)
+    started: float = field(default_factory=time.monotonic)
+    ended_early_at: float | None = None
+    shown_progress: float | None = None
+    # A job whose video goes to an upload_url is done only when the video has arrived there.
+    uploading: bool = False
+    polls: int = 0
+    url_serial: int = 0
+    oldest_valid_serial: int = 1
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the clock alone would end this job."""
+        if self.ended_early_at is not None:
+            return 0.0
+        return max(0.0, self.started + self.render_seconds - time.monotonic())
+
+    @property
+    def pending(self) -> bool:
+        """Whether the API would still say that it is at work."""
+        return self.remaining > 0 or self.uploading
+
+    @property
+    def state(self) -> str:
+        """``pending``, or how it ended: ``done``, ``failed``, ``expired`` or ``moderated``."""
+        if self.pending:
+            return "pending"
+        if self.outcome.startswith("moderated"):
+            return "moderated"
+        return "done" if self.outcome == "done_without_url" else self.outcome
+
+    @property
+    def progress(self) -> float:
+        """Percent; 100 only for what is done."""
+        if not self.pending:
+            return 100 if self.state == "done" else 0
+        if self.shown_progress is not None:
+            return self.shown_progress
+        if self.render_seconds <= 0:
+            return _ALMOST_DONE
+        elapsed = time.monotonic() - self.started
+        return min(_ALMOST_DONE, int(100 * elapsed / self.render_seconds))
+
+    @property
+    def finished_at(self) -> float:
+        """Wall-clock time at which it ended or will end."""
+        return self.ended_early_at or self.accepted_at + self.render_seconds
+
+    @property
+    def upload_url(self) -> str | None:
+        """Where the submitter wants the video to be PUT."""
+        output = self.body.get("output")
+        return output.get("upload_url") if isinstance(output, dict) else None
+
+    def record(self) -> dict[str, Any]:
+        """The submission as tests and ``/sandbox/requests`` see it."""
+        return {
+            "request_id": self.request_id,
+            "kind": self.kind,
+            "path": self.path,
+            "body": self.body,
+            "headers": self.headers,
+            "accepted_at": self.accepted_at,
+            "state": self.state,
+            "outcome": self.outcome,
+            "cost_in_usd_ticks": self.cost_ticks,
+        }
+
+
+class Jobs:
+    """Every job of one sandbox. Safe to use from the server's thread and the test's at once."""
+
+    def __init__(self, seed: int | None) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+        self._ids = random.Random(seed) if seed is not None else random.SystemRandom()  # noqa: S311
+        self._listeners: list[Callable[[Job], None]] = []
+
+    def new_id(self) -> str:
+        """An id that looks like the API's; with a seed the same ones come in the same order."""
+        with self._lock:
+            return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
+
+    def add(self, job: Job) -> None:
+        """Remember an accepted submission."""
+        with self._lock:
+            self._jobs[job.request_id] = job
+
+    def get(self, request_id: str) -> Job | None:
+        """The job of that id, if it was ever accepted."""
+        return self._jobs.get(request_id)
+
+    def all(self) -> list[Job]:
+        """Every job, oldest first."""
+        with self._lock:
+            return list(self._jobs.values())
+
+    def on_finish(self, listener: Callable[[Job], None]) -> None:
+        """Call ``listener`` when a job is ended by hand rather than by the clock."""
+        self._listeners.append(listener)
+
+    def finish(self, request_id: str, state: str) -> Job:
+        """End a job now, or change how it ended."""
+        outcome = outcome_named(state)
+        job = self._known(request_id)
+        with self._lock:
+            job.outcome = outcome
+            if job.ended_early_at is None:
+                job.ended_early_at = time.time()
+            if outcome != "done":
+                job.uploading = False
+        for listener in self._listeners:
+            listener(job)
+        return job
+
+    def set_progress(self, request_id: str, progress: float) -> Job:
+        """Show this progress for as long as the job is pending."""
+        job = self._known(request_id)
+        job.shown_progress = progress
+        return job
+
+    def _known(self, request_id: str) -> Job:
+        job = self.get(request_id)
+        if job is None:
+            raise KeyError(f"no submission with request_id {request_id!r}")
+        return job
