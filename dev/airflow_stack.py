@@ -30,7 +30,7 @@ __all__ = ["AirflowApiError", "AirflowClient", "AirflowStack", "SandboxProcess",
 
 JOB_TYPES = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob", "dag-processor": "DagProcessorJob"}
 START_TIMEOUT = 90
-STOP_TIMEOUT = 10
+STOP_TIMEOUT = 6
 
 TaskProcess = Literal["runner", "supervisor"]
 
@@ -132,6 +132,11 @@ class AirflowStack:
         for name in names[1:]:
             self._wait_for(lambda name=name: self._jobs(name, since), f"{name} to report itself")
 
+    def check(self) -> None:
+        """Raise, with the end of its log, when a component has ended by itself."""
+        for child in self.children.values():
+            child.check()
+
     # -- single components
 
     def start(self, component: str, *, name: str | None = None) -> None:
@@ -190,8 +195,7 @@ class AirflowStack:
 
     def _wait_for(self, probe: Any, what: str) -> None:
         def checked() -> Any:
-            for child in self.children.values():
-                child.check()
+            self.check()
             try:
                 return probe()
             except (requests.ConnectionError, requests.Timeout):

@@ -56,6 +56,10 @@ class SandboxProcess:
         self._child.check()
         return None
 
+    def check(self) -> None:
+        """Raise, with the end of its log, when the sandbox has ended by itself."""
+        self._child.check()
+
     @property
     def origin(self) -> str:
         parts = urlsplit(self.base_url)
