@@ -13,6 +13,10 @@ import requests
 from dev.processes import StackError, T, wait_until
 
 FINISHED = ("success", "failed")
+# fmt: off
+REPEATED = {"timestamp", "level", "event", "error_detail", "logger", "filename", "lineno",
+            "dag_id", "run_id", "task_id", "map_index", "try_number", "ti_id"}
+# fmt: on
 
 
 class AirflowApiError(StackError):
@@ -211,15 +215,17 @@ def _run(dag_id: str, run_id: str) -> str:
 
 
 def _log_line(event: Any) -> str:
+    """Write a structured log event as a line; what every event of the task repeats is left out."""
     if not isinstance(event, dict):
         return str(event)
-    text = f"{event.get('timestamp') or ''} {event.get('level') or ''} {event.get('event', '')}".strip()
-    extra = {
-        k: v
-        for k, v in event.items()
-        if k not in {"timestamp", "level", "event", "logger", "filename", "lineno"}
-    }
-    return f"{text} {json.dumps(extra, default=str)}" if extra else text
+    line = f"{event.get('timestamp') or ''} {event.get('level') or ''} {event.get('event', '')}".strip()
+    if extra := {key: value for key, value in event.items() if key not in REPEATED}:
+        line += f" {json.dumps(extra, default=str)}"
+    for error in event.get("error_detail") or ():
+        line += f"\n    {error['exc_type']}: {error['exc_value']}"
+        for frame in (error.get("frames") or ())[-2:]:
+            line += f"\n        {frame['filename']}:{frame['lineno']} in {frame['name']}"
+    return line
 
 
 def _import_errors(errors: list[dict[str, Any]]) -> str:

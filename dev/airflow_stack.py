@@ -8,14 +8,11 @@ with AirflowStack(home, dags_folder) as airflow:
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 import psutil
@@ -23,7 +20,15 @@ import requests
 
 from dev.airflow_client import AirflowApiError, AirflowClient
 from dev.airflow_config import USERNAME, airflow_environment, surroundings
-from dev.processes import Child, StackError, free_port, kill_all, session_members, wait_until
+from dev.processes import (
+    Child,
+    SignalsAsExceptions,
+    StackError,
+    free_port,
+    kill_all,
+    session_members,
+    wait_until,
+)
 from dev.sandbox_process import SandboxProcess
 
 __all__ = ["AirflowApiError", "AirflowClient", "AirflowStack", "SandboxProcess", "StackError", "wait_until"]
@@ -71,12 +76,12 @@ class AirflowStack:
         self.client = AirflowClient(self.base_url, USERNAME, password, major=self.major)
         self.children: dict[str, Child] = {}
         self._api_server = api_server
-        self._old_handlers: dict[int, Any] = {}
+        self._signals = SignalsAsExceptions()
 
     # -- the life of the stack
 
     def __enter__(self) -> AirflowStack:
-        self._signals_as_exceptions()
+        self._signals.__enter__()
         try:
             self._prepare()
             self._start_all()
@@ -100,7 +105,7 @@ class AirflowStack:
             for child in self.children.values():
                 child.kill()
             self.children.clear()
-            self._restore_signals()
+            self._signals.__exit__(None, None, None)
 
     def _all_ended(self) -> bool:
         return not any(child.is_running() for child in self.children.values())
@@ -256,22 +261,3 @@ class AirflowStack:
             raise StackError(f"no process runs {task_id}[{map_index}] of {run_id}")
         kill_all(victims)
         return len(victims)
-
-    # -- signals
-
-    def _signals_as_exceptions(self) -> None:
-        """Let SIGTERM and SIGHUP unwind this process, so that ``with`` blocks stop what they started."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) == signal.SIG_DFL:
-                self._old_handlers[number] = signal.signal(number, _exit_by_signal)
-
-    def _restore_signals(self) -> None:
-        for number, handler in self._old_handlers.items():
-            signal.signal(number, handler)
-        self._old_handlers.clear()
-
-
-def _exit_by_signal(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

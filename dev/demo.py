@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from dev.airflow_stack import AirflowApiError, AirflowStack, SandboxProcess, StackError
-from dev.processes import wait_until
+from dev.processes import SignalsAsExceptions, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG_ID, TASK_ID, DAG_FILE = "grokvideo_quickstart", "generate", "quickstart.py"
 KEPT_RUNS = 3
 # Airflow may take long to notice a lost task; the real API may take minutes to render.
 SANDBOX_TIMEOUT, REAL_TIMEOUT = 75, 900
-TOLD = {"queued", "running", "deferred", "up_for_retry"}
 STATES = {
     "queued": "the scheduler has queued the task",
     "running": "a worker runs the task",
@@ -93,7 +92,9 @@ class Run:
             self._tell_request_id()
         if ti["state"] != self._last_state:
             self._last_state = ti["state"]
-            if ti["state"] in TOLD:
+            if ti["state"] == "running" and self._request_id:
+                self.say("a worker has the task again: it fetches and checks the video")
+            elif ti["state"] in STATES:
                 self.say(STATES[ti["state"]])
         if ti["state"] == "deferred":
             self._tell_progress(ti["try_number"])
@@ -120,11 +121,11 @@ class Run:
             return f"(no log: {error})"
 
 
-def tell_result(result: dict[str, Any], say: Any) -> None:
+def tell_result(result: dict[str, Any]) -> None:
     path = result["path"].removeprefix("file://")
-    say(f"landed: {result['size_bytes'] / 1024:.0f} KiB, {result['duration']} s of video, {result['model']}")
     print(
         f"\nYour video:  {path}\n"
+        f"             {result['duration']} s, {result['size_bytes'] / 1024:.0f} KiB, {result['model']}\n"
         f"It cost:     {result.get('cost_usd') or 'nothing'}\n\n"
         "What to do next:\n"
         "  make ui                                 click through all example DAGs in Airflow\n"
@@ -143,7 +144,7 @@ def main() -> int:
     shutil.copy(ROOT / "example_dags" / DAG_FILE, dags)
     real = bool(os.environ.get("GROKVIDEO_API_KEY"))
     try:
-        with contextlib.ExitStack() as stack:
+        with SignalsAsExceptions(), contextlib.ExitStack() as stack:
             sandbox = None if real else stack.enter_context(SandboxProcess(home / "sandbox.log"))
             narrator.say(
                 f"API: {sandbox.base_url + ' (sandbox)' if sandbox else 'the real one, with your key'}"
@@ -157,7 +158,9 @@ def main() -> int:
             narrator.say(f"Airflow is up; triggering {DAG_ID}")
             run = Run(airflow, narrator)
             result = run.follow(REAL_TIMEOUT if real else SANDBOX_TIMEOUT)
-        tell_result(result, narrator.say)
+            narrator.say("success: the video has landed; stopping Airflow")
+        narrator.say("everything is stopped")
+        tell_result(result)
     except StackError as error:
         print(f"\nThe demo failed: {error}\n\nAll logs are under {home}", file=sys.stderr)
         return 1

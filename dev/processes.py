@@ -6,10 +6,12 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from types import FrameType
+from typing import Any, TypeVar
 
 import psutil
 
@@ -29,6 +31,28 @@ def wait_until(probe: Callable[[], T | None], *, timeout: float, what: str, inte
         if time.monotonic() >= deadline:
             raise StackError(f"{what}: not within {timeout:g} s")
         time.sleep(interval)
+
+
+class SignalsAsExceptions:
+    """Let SIGTERM and SIGHUP unwind this process, so that ``with`` blocks stop what they started."""
+
+    def __enter__(self) -> None:
+        self._old: dict[int, Any] = {}
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # Whoever has a handler of his own knows why.
+            if signal.getsignal(number) == signal.SIG_DFL:
+                self._old[number] = signal.signal(number, _exit_by_signal)
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        self._old = {}
+
+
+def _exit_by_signal(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def free_port() -> int:

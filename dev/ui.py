@@ -11,7 +11,7 @@ import time
 from dev.airflow_config import USERNAME
 from dev.airflow_stack import AirflowStack, SandboxProcess, StackError
 from dev.demo import ROOT, fresh_home
-from dev.processes import free_port
+from dev.processes import SignalsAsExceptions, free_port
 
 
 def preferred_port() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
     videos.mkdir()
     env = {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled", "GROKVIDEO_OUTPUT": f"file://{videos}/"}
     try:
-        with contextlib.ExitStack() as stack:
+        with SignalsAsExceptions(), contextlib.ExitStack() as stack:
             sandbox = stack.enter_context(SandboxProcess(home / "sandbox.log", render_seconds=8))
             print("starting Airflow (about 20 s) …", flush=True)
             airflow = stack.enter_context(
