@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import sys
 from pathlib import Path
 
 USERNAME = "admin"
@@ -20,6 +21,8 @@ INTERVALS = {
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5",
+    # A worker notices the end of its task only between two heartbeats.
+    "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "TRIGGERER__JOB_HEARTBEAT_SEC": "1",
     "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     "DAG_PROCESSOR__REFRESH_INTERVAL": "1",
@@ -56,7 +59,8 @@ def surroundings() -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW_", "_AIRFLOW_"))}
     for key in ("no_proxy", "NO_PROXY"):
         env[key] = ",".join(filter(None, [env.get(key), "127.0.0.1,localhost"]))
-    # Airflow looks for executables beside its own interpreter, which need not be on PATH.
+    # The 2.x webserver starts the gunicorn that it finds on PATH, and that must be its own.
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     env["SCARF_ANALYTICS"] = env["DO_NOT_TRACK"] = "true"
     env["PYTHONUNBUFFERED"] = "1"
     return env

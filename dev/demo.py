@@ -29,6 +29,10 @@ STATES = {
     "deferred": "deferred: the triggerer waits now, no worker slot is held",
     "up_for_retry": "this attempt failed, Airflow will try again",
 }
+STATES_AFTER_THE_WAIT = {
+    "queued": "the wait is over, the task is queued again",
+    "running": "a worker has the task again: it fetches and checks the video",
+}
 
 
 class Narrator:
@@ -71,6 +75,7 @@ class Run:
         self.say = narrator.say
         self.run_id = self.client.trigger(DAG_ID)
         self._last_state: str | None = None
+        self._states = STATES
         self._request_id: str | None = None
         self._told_log: set[str] = set()
 
@@ -92,11 +97,11 @@ class Run:
             self._tell_request_id()
         if ti["state"] != self._last_state:
             self._last_state = ti["state"]
-            if ti["state"] == "running" and self._request_id:
-                self.say("a worker has the task again: it fetches and checks the video")
-            elif ti["state"] in STATES:
-                self.say(STATES[ti["state"]])
+            told = self._states.get(ti["state"])
+            if told:
+                self.say(told)
         if ti["state"] == "deferred":
+            self._states = STATES | STATES_AFTER_THE_WAIT
             self._tell_progress(ti["try_number"])
         return run_state if run_state in {"success", "failed"} else None
 
