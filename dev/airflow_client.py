@@ -178,9 +178,9 @@ class AirflowClient:
     ) -> Any:
         """Return a deserialized XCom value; an XCom that is not there raises with status 404."""
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
-        params = {"map_index": map_index, "deserialize": "true"}
-        if self.major >= 3:
-            return self.call("GET", path, params={"map_index": map_index})["value"]
+        params: dict[str, Any] = {"map_index": map_index}
+        if self.major < 3:
+            params |= {"deserialize": "true", "stringify": "false"}
         return self.call("GET", path, params=params)["value"]
 
     def logs(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:

@@ -26,6 +26,7 @@ from dev.processes import (
     StackError,
     free_port,
     kill_all,
+    process_title,
     session_members,
     wait_until,
 )
@@ -51,7 +52,7 @@ class AirflowStack:
         *,
         api_server: bool = True,
         database_url: str | None = None,
-        executor: str = "LocalExecutor",
+        executor: str | None = None,
         password: str = "admin",
         port: int | None = None,
     ) -> None:
@@ -59,6 +60,9 @@ class AirflowStack:
         self.dags_folder = dags_folder.resolve()
         self.major = int(version("apache-airflow").split(".")[0])
         self.password = password
+        if executor is None:
+            # Airflow 2 lets SQLite be used by one process only, which runs one task at a time.
+            executor = "SequentialExecutor" if self.major < 3 and database_url is None else "LocalExecutor"
         ports = {"api": port or free_port(), "worker_logs": free_port(), "trigger_logs": free_port()}
         self.base_url = f"http://127.0.0.1:{ports['api']}"
         self.env = {
@@ -241,20 +245,33 @@ class AirflowStack:
         found: dict[TaskProcess, list[psutil.Process]] = {"runner": [], "supervisor": []}
         for child in list(self.children.values()):
             for process in session_members(child.pid):
-                try:
-                    title = " ".join(process.cmdline())
-                except psutil.NoSuchProcess:
-                    continue
-                if all(mark in f"{title} " for mark in marks):
-                    is_supervisor = "LocalExecutor" in title or "supervisor" in title
-                    found["supervisor" if is_supervisor else "runner"].append(process)
+                title = process_title(process)
+                if all(f" {mark} " in title for mark in marks):
+                    found[self._kind(title)].append(process)
         return found
 
     def _title_marks(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> list[str]:
         if self.major >= 3:
             return [str(self.client.task_instance(dag_id, run_id, task_id, map_index)["id"])]
-        marks = ["airflow", dag_id, task_id, run_id]
-        return [*marks, f"--map-index {map_index} "] if map_index >= 0 else marks
+        if map_index >= 0:
+            raise StackError("Airflow 2 does not tell the processes of mapped task instances apart")
+        return [dag_id, task_id, run_id]
+
+    def _kind(self, title: str) -> TaskProcess:
+        if self.major < 3:
+            return "runner" if "airflow task runner" in title else "supervisor"
+        # LocalExecutor's worker is itself the supervisor of its task; other executors name theirs so.
+        return "supervisor" if "LocalExecutor" in title or "supervisor" in title else "runner"
+
+    def wait_until_no_process(
+        self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, *, timeout: float = 10
+    ) -> None:
+        """Wait until nothing runs the task instance: its processes end a moment after its state changes."""
+
+        def gone() -> bool:
+            return not any(self.task_processes(dag_id, run_id, task_id, map_index).values())
+
+        wait_until(gone, timeout=timeout, what=f"the processes of {task_id}[{map_index}] to end")
 
     def kill_task(
         self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, *, only: TaskProcess | None = None

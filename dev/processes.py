@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -85,6 +86,17 @@ def session_members(leader: int) -> list[psutil.Process]:
         except (ProcessLookupError, PermissionError, psutil.NoSuchProcess):
             continue
     return members
+
+
+def process_title(process: psutil.Process) -> str:
+    """Return the command line or the title set in its place, with the words set apart by single spaces."""
+    try:
+        text = " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+    # Airflow 2 writes a whole command in Python's notation into a title.
+    words = re.sub(r"[][',]", " ", text).split()
+    return f" {' '.join(words)} "
 
 
 def kill_all(processes: Iterable[psutil.Process], *, timeout: float = 10) -> None:

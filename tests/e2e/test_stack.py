@@ -9,11 +9,9 @@ import pytest
 from dev.airflow_stack import AirflowApiError, AirflowStack, StackError
 
 TOY = """
-import asyncio
 import time
 from datetime import datetime, timedelta
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow.triggers.temporal import TimeDeltaTrigger
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
@@ -39,7 +37,7 @@ class Busy(BaseOperator):
 
 
 with DAG("toy_wait", schedule=None, start_date=datetime(2026, 1, 1)):
-    Wait(task_id="wait", seconds=4)
+    Wait(task_id="wait", seconds=6)
 with DAG("toy_busy", schedule=None, start_date=datetime(2026, 1, 1)):
     Busy(task_id="busy")
 """
@@ -55,12 +53,12 @@ def test_a_deferred_task_holds_no_process(airflow: AirflowStack) -> None:
     run_id = client.trigger("toy_wait")
 
     client.wait_for_task("toy_wait", run_id, "wait", "deferred", timeout=60)
-    processes = airflow.task_processes("toy_wait", run_id, "wait")
+    airflow.wait_until_no_process("toy_wait", run_id, "wait", timeout=3)
 
-    assert processes == {"runner": [], "supervisor": []}
+    assert client.task_instance("toy_wait", run_id, "wait")["state"] == "deferred"
     assert client.wait_for_run("toy_wait", run_id, timeout=60) == "success"
-    assert client.xcom("toy_wait", run_id, "wait") == {"waited": 4}
-    assert "toy defers for 4 s" in client.logs("toy_wait", run_id, "wait", 1)
+    assert client.xcom("toy_wait", run_id, "wait") == {"waited": 6}
+    assert "toy defers for 6 s" in client.logs("toy_wait", run_id, "wait", 1)
 
 
 def test_a_running_task_can_be_killed(airflow: AirflowStack) -> None:
