@@ -1,0 +1,42 @@
+# Everything a newcomer needs: Python 3.11 or newer and make.
+
+# The one Airflow that demo, ui, tests and benchmarks run on, so that they do the same today and tomorrow.
+AIRFLOW_VERSION ?= 3.3.2
+
+VENV ?= .venv
+# Set these to use an environment that already has everything.
+PYTHON ?= $(VENV)/bin/python
+STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo ui test lint bench clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+venv: $(STAMP)  ## create .venv with Airflow, this provider and the development tools
+
+$(STAMP): pyproject.toml dev/make_venv.sh
+	@AIRFLOW_VERSION=$(AIRFLOW_VERSION) sh dev/make_venv.sh $(VENV)
+	@touch $@
+
+demo: $(STAMP)  ## make a video through a real local Airflow: no account needed, GROKVIDEO_API_KEY uses the real API
+	@$(PYTHON) -m dev.demo
+
+ui: $(STAMP)  ## start a local Airflow with all example DAGs to click through; Ctrl-C stops it
+	@$(PYTHON) -m dev.ui
+
+test: $(STAMP)  ## run the unit, integration and end-to-end tests
+	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)  ## run ruff and mypy
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+bench: $(STAMP)  ## run the benchmarks, each beside its alternatives
+	$(PYTHON) -m benchmarks $(BENCH_ARGS)
+
+clean:  ## remove what make has created
+	rm -rf $(VENV) .demo .ui build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What developing, demonstrating and testing the provider needs and its users do not."""
