@@ -59,9 +59,7 @@ class AirflowClient:
             self.login()
             answer = self._http.request(method, f"{self._api}{path}", timeout=30, **kwargs)
         if not answer.ok:
-            raise AirflowApiError(
-                f"{method} {path}: {answer.status_code} {answer.text[:1000]}", answer.status_code
-            )
+            raise AirflowApiError(f"{method} {path}: {answer.status_code} {answer.text[:1000]}", answer.status_code)
         return answer.json() if answer.content else None
 
     def health(self) -> dict[str, Any]:
@@ -70,11 +68,7 @@ class AirflowClient:
     def job_ids(self, job_type: str, *, since: datetime) -> set[int]:
         """Return the jobs of a type (SchedulerJob, TriggererJob, …) that started since then (3.x)."""
         jobs = self.call("GET", "/jobs", params={"job_type": job_type, "limit": 100})["jobs"]
-        return {
-            job["id"]
-            for job in jobs
-            if job["start_date"] and datetime.fromisoformat(job["start_date"]) >= since
-        }
+        return {job["id"] for job in jobs if job["start_date"] and datetime.fromisoformat(job["start_date"]) >= since}
 
     def wait_until(self, predicate: Callable[[], T | None], timeout: float, what: str = "condition") -> T:
         """Poll ``predicate`` until it is truthy and return its answer; raise after ``timeout``."""
@@ -85,17 +79,13 @@ class AirflowClient:
 
         def known() -> bool:
             try:
-                return bool(
-                    self.call("GET", f"/dags/{quote(dag_id)}")["is_active" if self.major < 3 else "dag_id"]
-                )
+                return bool(self.call("GET", f"/dags/{quote(dag_id)}")["is_active" if self.major < 3 else "dag_id"])
             except AirflowApiError as error:
                 if error.status != 404:
                     raise
             errors = self.call("GET", "/importErrors")["import_errors"]
             if errors:
-                raise StackError(
-                    f"DAG {dag_id} is unknown and there are import errors: {_import_errors(errors)}"
-                )
+                raise StackError(f"DAG {dag_id} is unknown and there are import errors: {_import_errors(errors)}")
             return False
 
         self.wait_until(known, timeout, f"DAG {dag_id} to appear")
@@ -131,10 +121,7 @@ class AirflowClient:
         except AirflowApiError:
             raise
         except StackError as error:
-            states = {
-                f"{ti['task_id']}[{ti['map_index']}]": ti["state"]
-                for ti in self.task_instances(dag_id, run_id)
-            }
+            states = {f"{ti['task_id']}[{ti['map_index']}]": ti["state"] for ti in self.task_instances(dag_id, run_id)}
             raise StackError(f"{error}; task instances: {states}") from None
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
@@ -166,16 +153,12 @@ class AirflowClient:
             if ti["state"] in wanted:
                 return ti
             if ti["state"] in {*FINISHED, "upstream_failed", "skipped", "removed"}:
-                raise StackError(
-                    f"{task_id}[{map_index}] of {run_id} ended as {ti['state']}, not as {wanted}"
-                )
+                raise StackError(f"{task_id}[{map_index}] of {run_id} ended as {ti['state']}, not as {wanted}")
             return None
 
         return self.wait_until(reached, timeout, f"{task_id}[{map_index}] of {run_id} to be {wanted}")
 
-    def xcom(
-        self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1
-    ) -> Any:
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """Return a deserialized XCom value; an XCom that is not there raises with status 404."""
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
         params: dict[str, Any] = {"map_index": map_index}
@@ -194,9 +177,7 @@ class AirflowClient:
         content = answer["content"]
         return content if isinstance(content, str) else "\n".join(_log_line(event) for event in content)
 
-    def clear(
-        self, dag_id: str, run_id: str, task_ids: Iterable[str] = (), *, downstream: bool = False
-    ) -> None:
+    def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str] = (), *, downstream: bool = False) -> None:
         """Clear task instances (all of the run by default), as a person does in the UI."""
         body: dict[str, Any] = {
             "dry_run": False,

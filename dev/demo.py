@@ -151,9 +151,7 @@ def main() -> int:
     try:
         with SignalsAsExceptions(), contextlib.ExitStack() as stack:
             sandbox = None if real else stack.enter_context(SandboxProcess(home / "sandbox.log"))
-            narrator.say(
-                f"API: {sandbox.base_url + ' (sandbox)' if sandbox else 'the real one, with your key'}"
-            )
+            narrator.say(f"API: {sandbox.base_url + ' (sandbox)' if sandbox else 'the real one, with your key'}")
             narrator.say("starting Airflow: scheduler, triggerer, dag processor, api-server (about 20 s)")
             env = {
                 "AIRFLOW_CONN_GROKVIDEO_DEFAULT": connection(sandbox),

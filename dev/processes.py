@@ -111,9 +111,7 @@ def kill_all(processes: Iterable[psutil.Process], *, timeout: float = 10) -> Non
     def gone() -> bool:
         return not any(_alive(process) for process in victims)
 
-    wait_until(
-        gone, timeout=timeout, what=f"killed processes {[p.pid for p in victims]} to end", interval=0.02
-    )
+    wait_until(gone, timeout=timeout, what=f"killed processes {[p.pid for p in victims]} to end", interval=0.02)
 
 
 def _alive(process: psutil.Process) -> bool:
@@ -126,9 +124,7 @@ def _alive(process: psutil.Process) -> bool:
 class Child:
     """One command, running in a session of its own with its output in a log file."""
 
-    def __init__(
-        self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path) -> None:
         self.name = name
         self.command = list(command)
         self.log = log
@@ -152,8 +148,7 @@ class Child:
         """Raise, with the end of the log, when the process has ended by itself."""
         if not self.is_running():
             raise StackError(
-                f"{self.name} ended with exit code {self._popen.returncode}; the end of {self.log}:\n"
-                f"{tail(self.log)}"
+                f"{self.name} ended with exit code {self._popen.returncode}; the end of {self.log}:\n{tail(self.log)}"
             )
 
     def wait(self, timeout: float) -> int:

@@ -156,21 +156,27 @@ class GrokVideoOperator(BaseOperator):
         """
         return self._run(context, time.time() + SUBMISSION_TIMEOUT, attempt=0)
 
-    def execute_postponed(self, context: Context, event: Any, give_up_at: float, attempt: int) -> dict[str, Any]:
+    def execute_postponed(
+        self, context: Context, event: Any = None, give_up_at: float | None = None, attempt: int = 1
+    ) -> dict[str, Any]:
         """Submit after a pause that was too long for a worker.
 
         :param give_up_at: seconds since the epoch after which nothing is sent.
         :param attempt: how many were sent before.
         """
-        return self._run(context, give_up_at, attempt)
+        return self._run(context, give_up_at or time.time() + SUBMISSION_TIMEOUT, attempt)
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any], asked_at: float) -> dict[str, Any]:
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any], asked_at: float | None = None
+    ) -> dict[str, Any]:
         """Go on where the trigger ended: land the video or fail.
 
         :param event: the trigger's.
-        :param asked_at: when the generation was asked for, in seconds since the epoch.
+        :param asked_at: when the generation was asked for, in seconds since the epoch. ``dag.test()`` of Airflow 2
+            does not pass it on.
         """
         self._request_id = event.get("request_id")
+        asked_at = time.time() if asked_at is None else asked_at
         with self._errors_for_airflow():
             return self._finish(context, generation_of(event, self.timeout), asked_at)
 

@@ -43,9 +43,7 @@ async def send_half(request: web.Request, answer: Answer) -> web.StreamResponse:
     return await send_part(request, body[: len(body) // 2], len(body), answer.content_type)
 
 
-async def send_part(
-    request: web.Request, part: bytes, promised: int, content_type: str
-) -> web.StreamResponse:
+async def send_part(request: web.Request, part: bytes, promised: int, content_type: str) -> web.StreamResponse:
     """Send ``part`` of a body that the headers say is ``promised`` bytes long, then close."""
     response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": str(promised)})
     await response.prepare(request)

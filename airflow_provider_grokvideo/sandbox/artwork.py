@@ -107,9 +107,7 @@ class Artwork:
         for _ in range(5):
             x, y = self._random.randrange(canvas.width), self._random.randrange(canvas.height)
             radius = self._random.randrange(canvas.height // 8, canvas.height // 3)
-            draw.ellipse(
-                (x - radius, y - radius, x + radius, y + radius), fill=self._random.randrange(50, 130)
-            )
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=self._random.randrange(50, 130))
         glow = glow.filter(ImageFilter.GaussianBlur(canvas.height / 22))
         canvas.paste(Image.new("RGB", canvas.size, _rgb(hue + 0.22, 0.55, 0.95)), (0, 0), glow)
         return canvas.resize((width, height), Image.Resampling.BICUBIC)
@@ -156,9 +154,7 @@ class Artwork:
             (margin, top, film.width - margin, top + panel_height), unit // 40, fill=(8, 10, 18, 175)
         )
         for number, line in enumerate(lines):
-            draw.text(
-                (margin + padding, top + padding + number * line_height), line, font=font, fill=(*_WHITE, 255)
-            )
+            draw.text((margin + padding, top + padding + number * line_height), line, font=font, fill=(*_WHITE, 255))
         draw.text(
             (margin + padding, top + panel_height - padding / 2),
             film.request_id,

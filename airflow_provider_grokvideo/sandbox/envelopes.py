@@ -150,9 +150,7 @@ def _pending(envelope: Envelope, job: Job) -> Answer:
     if envelope == "xai":
         return of_json({"status": "pending", "progress": job.progress}, 202)
     if envelope == "wrapped":
-        return of_json(
-            wrap(job, "QUEUED" if queued else "IN_PROGRESS", "", job.progress, {"status": "pending"})
-        )
+        return of_json(wrap(job, "QUEUED" if queued else "IN_PROGRESS", "", job.progress, {"status": "pending"}))
     if queued:
         return of_json({"request_id": job.request_id})
     return of_json({"request_id": job.request_id, "status": "processing", "progress": job.progress})
@@ -194,9 +192,7 @@ def _wrap_ended(job: Job, inner: dict[str, Any]) -> dict[str, Any]:
     return wrap(job, "FAILURE", problem["message"], 100, shown)
 
 
-def wrap(
-    job: Job, status: str, fail_reason: str, progress: float, inner: dict[str, Any] | None
-) -> dict[str, Any]:
+def wrap(job: Job, status: str, fail_reason: str, progress: float, inner: dict[str, Any] | None) -> dict[str, Any]:
     """CometAPI's task envelope around an answer of xAI's."""
     ended = status in {"SUCCESS", "FAILURE"}
     return {

@@ -50,9 +50,7 @@ class Films:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _render(self, job: Job) -> bytes:
-        content = await asyncio.get_running_loop().run_in_executor(
-            self._threads, _film_bytes, job, self._seed
-        )
+        content = await asyncio.get_running_loop().run_in_executor(self._threads, _film_bytes, job, self._seed)
         self._kept[job.request_id] = content
         while sum(map(len, self._kept.values())) > _KEPT_BYTES and len(self._kept) > 1:
             self._kept.popitem(last=False)

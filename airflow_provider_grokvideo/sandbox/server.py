@@ -141,9 +141,7 @@ class Server:
                 "server_error": server_error,
             }
             return send(spoiled[fault.name]())
-        listed = [
-            {"id": name, "object": "model", "created": 1769472000, "owned_by": "xai"} for name in MODELS
-        ]
+        listed = [{"id": name, "object": "model", "created": 1769472000, "owned_by": "xai"} for name in MODELS]
         return send(envelopes.of_json({"object": "list", "data": listed}))
 
     async def _api_key(self, _: web.Request) -> web.Response:

@@ -107,9 +107,7 @@ class SubmitRoutes:
             return send(envelopes.html(200, "CometAPI"))
         return send(answer)
 
-    def _refuse(
-        self, request: web.Request, prompt: str, status: int | None, fault: str | None, text: str = ""
-    ) -> None:
+    def _refuse(self, request: web.Request, prompt: str, status: int | None, fault: str | None, text: str = "") -> None:
         self._studio.refusals.append(
             {
                 "path": request.path,

@@ -97,12 +97,16 @@ class GrokVideoSensor(BaseSensorOperator):
             self._defer()
         return super().execute(context)
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any], began_at: float) -> dict[str, Any]:
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any], began_at: float | None = None
+    ) -> dict[str, Any]:
         """Go on where the trigger ended: land the video or fail.
 
         :param event: the trigger's.
-        :param began_at: when the wait began, in seconds since the epoch.
+        :param began_at: when the wait began, in seconds since the epoch. ``dag.test()`` of Airflow 2 does not pass it
+            on.
         """
+        began_at = time.time() if began_at is None else began_at
         with self._errors_for_airflow():
             return self._finish(generation_of(event, self.timeout), began_at)
 
