@@ -29,6 +29,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.operators.grokvideo"]}],
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.sensors.grokvideo"]}],
         "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.triggers.grokvideo"]}],
+        "task-decorators": [{"name": "grok_video", "class-name": f"{_PACKAGE}.decorators.grokvideo.grok_video_task"}],
         "connection-types": [
             {
                 "connection-type": "grokvideo",

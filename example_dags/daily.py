@@ -19,7 +19,7 @@ OUTPUT = os.environ.get("GROKVIDEO_OUTPUT", "file:///tmp/grokvideo/")
 with DAG(
     "grokvideo_daily",
     schedule="0 6 * * *",
-    start_date=pendulum.today("UTC").subtract(days=1),
+    start_date=pendulum.datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=2), "retry_exponential_backoff": True},

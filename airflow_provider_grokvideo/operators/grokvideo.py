@@ -192,7 +192,7 @@ class GrokVideoOperator(BaseOperator):
         with self._errors_for_airflow():
             ledger = self._ledger(context)
             entry = ledger.read()
-            request = self._request()
+            request = self._request(context)
             if isinstance(request, VideoRequest):
                 fingerprint = self.hook.fingerprint(request)
             elif entry is None or entry.request_id is None:
@@ -244,12 +244,17 @@ class GrokVideoOperator(BaseOperator):
 
         return open_ledger(context, destination(self.output_path, "any", self.output_conn_id).parent / ".grokvideo")
 
-    def _request(self) -> VideoRequest | InvalidRequestError:
-        fields = {name: getattr(self, name) for name in _REQUEST_FIELDS}
+    def _request(self, context: Context) -> VideoRequest | InvalidRequestError:
         try:
-            return self.hook.prepare(VideoRequest(kind=self.kind, **fields))
+            return self.hook.prepare(self._asked_for(context))
         except InvalidRequestError as error:
             return error
+
+    def _asked_for(self, context: Context) -> VideoRequest:
+        return VideoRequest.from_fields(self._request_fields())
+
+    def _request_fields(self) -> dict[str, Any]:
+        return {"kind": self.kind, **{name: getattr(self, name) for name in _REQUEST_FIELDS}}
 
     def _ask_once(self, request_id: str) -> Generation | None:
         """What the API says of a generation that is to be resumed; pending where it cannot be asked now."""
