@@ -59,7 +59,7 @@ class GrokVideoTrigger(BaseTrigger):
         except asyncio.CancelledError:
             # A clear, a kill or a triggerer going down: nothing is cancelled at the API, which offers no way to.
             self.log.info(
-                "This wait for generation %s stops. The generation goes on and is billed; a retry or a clear resumes it",
+                "This wait for generation %s stops. The generation goes on and is billed; a retry or clear resumes it",
                 self.request_id,
             )
             raise
