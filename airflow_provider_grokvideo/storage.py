@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """How often one landing tries before it is left to the task's own retry."""
+PAUSE = 1.0
+"""Seconds before the first repetition; they double."""
 _GONE = frozenset({401, 403, 404, 410})
 """What a host answers when a signed URL has expired."""
 
@@ -110,8 +112,6 @@ def land(
     generation: Generation,
     path: str | ObjectStoragePath,
     conn_id: str | None = None,
-    *,
-    pause: float = 1.0,
 ) -> Landed:
     """Bring a finished video to its destination, whole or not at all.
 
@@ -121,14 +121,13 @@ def land(
     :param generation: in state ``done``.
     :param path: a file, or a directory with a slash at its end.
     :param conn_id: the store's Airflow connection, where ``path`` names none.
-    :param pause: seconds before the first repetition; they double.
     :raises DownloadError: it can be tried again later.
     """
     target = destination(path, generation.request_id, conn_id)
     url = generation.video_url
     for attempt in tenacity.Retrying(
         stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_exponential_jitter(initial=pause, max=30.0, jitter=pause),
+        wait=tenacity.wait_random_exponential(multiplier=PAUSE, max=30.0),
         retry=tenacity.retry_if_exception_type(DownloadError),
         reraise=True,
     ):
