@@ -237,7 +237,7 @@ class FileHome:
             # A store's own listing cache may be older than the last attempt.
             filesystem.invalidate_cache()
             stored = json.loads(filesystem.cat_file(self._path.path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise LedgerError(f"the ledger {self._path} cannot be read: {error}") from error
@@ -279,7 +279,7 @@ def open_ledger(context: Context, directory: str | ObjectStoragePath | None) -> 
         return Ledger(None, clear_number)
     from airflow_provider_grokvideo.storage import open_path
 
-    return Ledger(FileHome(open_path(directory) / file_name(context)), clear_number)
+    return Ledger(FileHome(open_path(directory, name="ledger_path") / file_name(context)), clear_number)
 
 
 def file_name(context: Context) -> str:

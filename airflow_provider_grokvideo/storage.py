@@ -55,11 +55,20 @@ def destination(path: str | ObjectStoragePath, request_id: str, conn_id: str | N
     return target / f"{request_id}.mp4" if text.endswith("/") else target
 
 
-def open_path(path: str | ObjectStoragePath, conn_id: str | None = None) -> ObjectStoragePath:
-    """The path, with its store's Airflow connection where it names none itself."""
+def open_path(
+    path: str | ObjectStoragePath, conn_id: str | None = None, name: str = "output_path"
+) -> ObjectStoragePath:
+    """The path, with its store's Airflow connection where it names none itself.
+
+    :param name: the field, for the message.
+    :raises InvalidRequestError: no such kind of path.
+    """
     if isinstance(path, ObjectStoragePath):
         return path
-    return ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+    try:
+        return ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+    except (TypeError, ValueError, ImportError) as error:
+        raise invalid(name, path, f"a path that ObjectStoragePath opens ({error})") from error
 
 
 def replace_file(path: ObjectStoragePath, content: bytes) -> None:
@@ -98,7 +107,7 @@ def read_image(path: str) -> bytes:
     :raises InvalidRequestError: where it cannot be read or is too large.
     """
     try:
-        with open_path(path).open("rb") as file:
+        with open_path(path, name="image").open("rb") as file:
             content: bytes = file.read(MAX_IMAGE_BYTES + 1)
     except Exception as error:  # each filesystem raises errors of its own
         raise invalid("image", path, f"an image that can be read ({_reason(error)})") from error

@@ -230,8 +230,10 @@ def read_api_error(settings: Settings, answer: Answer, request_id: str | None = 
         )
     if status == 402 or (status in {403, 429} and out_of_credit):
         kind: type[ApiError] = InsufficientQuotaError
+        message = f"the account is out of credit: {message}"
     elif status in {401, 403} or (status == 400 and _BAD_KEY.search(words)):
         kind = AuthenticationError
+        message = f"the API {'does not let this key do that' if status == 403 else 'refuses the key'}: {message}"
     elif request_id is not None and (status == 404 or (status == 400 and _NOT_FOUND.search(words))):
         kind = GenerationNotFoundError
     elif 300 <= status < 400:
