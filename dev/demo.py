@@ -71,6 +71,7 @@ class Run:
     """One run of the quickstart DAG, followed through what Airflow's API and the task's log show."""
 
     def __init__(self, airflow: AirflowStack, narrator: Narrator) -> None:
+        self.airflow = airflow
         self.client = airflow.client
         self.say = narrator.say
         self.run_id = self.client.trigger(DAG_ID)
@@ -91,6 +92,7 @@ class Run:
         return "\n".join(self._log(ti["try_number"]).splitlines()[-lines:])
 
     def _step(self) -> str | None:
+        self.airflow.check()
         run_state = self.client.run_state(DAG_ID, self.run_id)
         ti = self.client.task_instance(DAG_ID, self.run_id, TASK_ID)
         if ti["state"] not in {None, "scheduled"}:

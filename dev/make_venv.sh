@@ -20,7 +20,7 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
 fi
 
 echo "Creating $venv with Airflow $AIRFLOW_VERSION; this takes a minute or two, once."
-"$python" -m venv --clear "$venv"
+"$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
 VIRTUAL_ENV=$(cd "$venv" && pwd) "$venv/bin/uv" pip install --quiet \
     --editable '.[sandbox]' --group test --group lint \

@@ -35,7 +35,10 @@ def wait_until(probe: Callable[[], T | None], *, timeout: float, what: str, inte
 
 
 class SignalsAsExceptions:
-    """Let SIGTERM and SIGHUP unwind this process, so that ``with`` blocks stop what they started."""
+    """Let SIGTERM and SIGHUP unwind this process like Ctrl-C, so that ``with`` blocks stop what they started.
+
+    Not as SystemExit, which pytest takes for the failure of one test and goes on.
+    """
 
     def __enter__(self) -> None:
         self._old: dict[int, Any] = {}
@@ -44,7 +47,7 @@ class SignalsAsExceptions:
         for number in (signal.SIGTERM, signal.SIGHUP):
             # Whoever has a handler of his own knows why.
             if signal.getsignal(number) == signal.SIG_DFL:
-                self._old[number] = signal.signal(number, _exit_by_signal)
+                self._old[number] = signal.signal(number, _interrupt)
 
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._old.items():
@@ -52,8 +55,8 @@ class SignalsAsExceptions:
         self._old = {}
 
 
-def _exit_by_signal(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(f"signal {signal.Signals(number).name}")
 
 
 def free_port() -> int:
