@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -106,10 +107,8 @@ def kill_all(processes: Iterable[psutil.Process], *, timeout: float = 10) -> Non
     """SIGKILL these processes and wait until they are gone. psutil guards against reused process ids."""
     victims = list(processes)
     for process in victims:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue
 
     def gone() -> bool:
         return not any(_alive(process) for process in victims)
@@ -177,6 +176,13 @@ class Child:
             pass
         finally:
             self.kill()
+
+    def kill_descendants(self) -> None:
+        """SIGKILL everything that the process started, and leave itself to notice."""
+        for process in session_members(self.pid):
+            if process.pid != self.pid:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     def kill(self) -> None:
         """SIGKILL the process and everything it started."""
