@@ -95,13 +95,14 @@ class Run:
         self.airflow.check()
         run_state = self.client.run_state(DAG_ID, self.run_id)
         ti = self.client.task_instance(DAG_ID, self.run_id, TASK_ID)
-        if ti["state"] not in {None, "scheduled"}:
+        if ti["state"] not in {None, "scheduled", "queued", "running"}:
             self._tell_request_id()
         if ti["state"] != self._last_state:
             self._last_state = ti["state"]
-            told = self._states.get(ti["state"])
-            if told:
+            if told := self._states.get(ti["state"]):
                 self.say(told)
+        if ti["state"] == "running":
+            self._tell_request_id()
         if ti["state"] == "deferred":
             self._states = STATES | STATES_AFTER_THE_WAIT
         ended = run_state in {"success", "failed"}
