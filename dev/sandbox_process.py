@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -64,6 +65,11 @@ class SandboxProcess:
     def origin(self) -> str:
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def connection(self) -> str:
+        """The connection to this sandbox, as Airflow reads it from AIRFLOW_CONN_… variables."""
+        return json.dumps({"conn_type": "grokvideo", "host": self.base_url, "password": self.api_key})
 
     def requests(self) -> Any:
         """Return every submission that the sandbox accepted."""

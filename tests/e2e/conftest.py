@@ -1,4 +1,4 @@
-"""One real Airflow for all end-to-end tests: starting it costs more than any single test."""
+"""One real Airflow and one sandbox for all end-to-end tests: starting them costs more than any single test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.airflow_stack import AirflowStack
+from dev.airflow_stack import AirflowStack, SandboxProcess
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,23 @@ def dags_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory, dags_folder: Path) -> Iterator[AirflowStack]:
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that $GROKVIDEO_OUTPUT names in every task."""
+    return tmp_path_factory.mktemp("videos")
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    """Return the API behind the connection grokvideo_default."""
+    with SandboxProcess(tmp_path_factory.mktemp("sandbox") / "sandbox.log", render_seconds=3) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory, dags_folder: Path, videos: Path, sandbox: SandboxProcess
+) -> Iterator[AirflowStack]:
     """Return a running Airflow: ``airflow.client`` talks to it, ``airflow.kill_task`` and others hurt it."""
-    with AirflowStack(tmp_path_factory.mktemp("airflow"), dags_folder) as stack:
+    env = {"AIRFLOW_CONN_GROKVIDEO_DEFAULT": sandbox.connection, "GROKVIDEO_OUTPUT": f"file://{videos}/"}
+    with AirflowStack(tmp_path_factory.mktemp("airflow"), dags_folder, env) as stack:
         yield stack
