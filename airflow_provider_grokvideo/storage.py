@@ -11,23 +11,19 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import requests
-import tenacity
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_grokvideo.api.client import DOWNLOAD_CHUNK, GrokVideoClient
 from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, invalid
 from airflow_provider_grokvideo.exceptions import DownloadError, GrokVideoError
 from airflow_provider_grokvideo.mp4 import Mp4Check
+from airflow_provider_grokvideo.repetition import attempts
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.generation import Generation
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 5
-"""How often one landing tries before it is left to the task's own retry."""
-PAUSE = 1.0
-"""Seconds before the first repetition; they double."""
 _GONE = frozenset({401, 403, 404, 410})
 """What a host answers when a signed URL has expired."""
 
@@ -134,12 +130,7 @@ def land(
     """
     target = destination(path, generation.request_id, conn_id)
     url = generation.video_url
-    for attempt in tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_random_exponential(multiplier=PAUSE, max=30.0),
-        retry=tenacity.retry_if_exception_type(DownloadError),
-        reraise=True,
-    ):
+    for attempt in attempts(DownloadError):
         with attempt:
             if attempt.retry_state.attempt_number > 1 or url is None:
                 url = _fresh_url(client, generation.request_id)

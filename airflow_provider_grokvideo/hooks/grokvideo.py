@@ -16,6 +16,8 @@ from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GrokVideoError,
     InvalidRequestError,
+    ServerError,
+    TransportError,
 )
 
 if TYPE_CHECKING:
@@ -148,7 +150,22 @@ class GrokVideoHook(BaseHook):
 
         poller = Poller(poll_interval=poll_interval, deadline=time.time() + timeout, now=time.time())
         stop = self.follow(request_id, poller)
-        return generation_of(event_of(stop, request_id, poller.generation, poller.polls), timeout)
+        generation = generation_of(event_of(stop, request_id, poller.generation, poller.polls), timeout)
+        return poller.generation or generation
+
+    def get_finished(self, request_id: str) -> Generation:
+        """Ask about a generation that was seen final, for its current URL; again where an answer is lost.
+
+        :raises GrokVideoError: the API does not confirm it now.
+        """
+        from airflow_provider_grokvideo.repetition import attempts
+
+        for attempt in attempts(TransportError, ApiError):
+            with attempt:
+                generation = self.get_generation(request_id)
+                if not generation.is_final:
+                    raise ServerError("the API takes back that it is final", request_id=request_id)
+        return generation
 
     def follow(self, request_id: str, poller: Poller) -> Stop:
         """Poll until the poller says that the wait is over; log what changes."""
