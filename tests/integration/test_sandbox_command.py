@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
 
 import pytest
 import requests
@@ -14,14 +15,24 @@ COMMAND = [sys.executable, "-m", "airflow_provider_grokvideo.sandbox"]
 READY = re.compile(r"^sandbox ready: (http://127\.0\.0\.1:(\d+))/grok/v1\n$")
 
 
+@contextmanager
+def started(*options):
+    """The program, its first line, and its end whatever the test does."""
+    command = [*COMMAND, "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            ready = READY.match(line)
+            assert ready, line
+            yield process, ready
+        finally:
+            process.terminate()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_prints_one_line_serves_and_ends_cleanly(number):
-    command = [*COMMAND, "--port", "0", "--api-key", "mine", "--envelope", "wrapped", "--seed", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        ready = READY.match(line)
-        assert ready, line
+    with started("--api-key", "mine", "--envelope", "wrapped", "--seed", "1") as (process, ready):
         origin = ready.group(1)
         headers = {"Authorization": "Bearer mine"}
         submitted = requests.post(
@@ -35,6 +46,35 @@ def test_prints_one_line_serves_and_ends_cleanly(number):
     assert (process.returncode, rest, errors) == (0, "", "")
 
 
+def test_faults_leave_no_trace_in_the_log():
+    """What a test breaks on purpose must not look like a broken sandbox."""
+    headers = {"Authorization": "Bearer sandbox-key"}
+    with started("--render-seconds", "0") as (process, ready):
+        base = f"{ready.group(1)}/grok/v1/videos"
+
+        def submit(hashtag):
+            body = {"prompt": f"x #fault:{hashtag}", "duration": 1}
+            return requests.post(f"{base}/generations", json=body, headers=headers, timeout=10).json()[
+                "request_id"
+            ]
+
+        for hashtag in ("close_before_accept", "close_after_accept", "submit:half_answer"):
+            with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+                submit(hashtag)
+        for hashtag in ("poll:close", "poll:half_answer"):
+            request_id = submit(hashtag)
+            with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+                requests.get(f"{base}/{request_id}", headers=headers, timeout=10)
+        for hashtag in ("video:close", "video:cut_short", "video:trickle"):
+            request_id = submit(hashtag)
+            url = requests.get(f"{base}/{request_id}", headers=headers, timeout=10).json()["video"]["url"]
+            with suppress(requests.ConnectionError), requests.get(url, timeout=10, stream=True) as answer:
+                next(answer.iter_content(100))
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+
+
 def test_refuses_what_makes_no_sense():
     for wrong in (["--envelope", "paper"], ["--rate-limit", "0"], ["--port", "x"]):
         ended = subprocess.run([*COMMAND, *wrong], check=False, capture_output=True, text=True, timeout=30)
@@ -43,14 +83,10 @@ def test_refuses_what_makes_no_sense():
 
 
 def test_a_taken_port_is_named():
-    with subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout is not None
-        ready = READY.match(first.stdout.readline())
-        assert ready
+    with started() as (_, ready):
         second = subprocess.run(
             [*COMMAND, "--port", ready.group(2)], check=False, capture_output=True, text=True, timeout=30
         )
-        first.terminate()
     assert second.returncode == 1
     assert ready.group(2) in second.stderr
     assert "Traceback" not in second.stderr

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
 import requests
@@ -270,6 +273,40 @@ def test_rate_limit():
         assert "Requests per Second" in limited[0].json()["error"]["message"]
         # Asking for models is free.
         assert requests.get(f"{sandbox.base_url}/models", headers=KEY, timeout=10).status_code == 200
+
+
+def test_tls(tmp_path):
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sandbox")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "sandbox.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pem.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pem)
+    with Sandbox(ssl_context=context) as sandbox:
+        assert sandbox.base_url.startswith("https://127.0.0.1:")
+        answer = requests.get(f"{sandbox.base_url}/models", headers=KEY, verify=str(pem), timeout=10)
+        assert answer.status_code == 200
+        with pytest.raises(requests.exceptions.SSLError):
+            requests.get(f"{sandbox.base_url}/models", headers=KEY, timeout=10)
 
 
 # --- life -----------------------------------------------------------------------------------------
