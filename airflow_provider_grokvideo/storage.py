@@ -90,18 +90,19 @@ def check_writable(path: str | ObjectStoragePath, conn_id: str | None = None) ->
         raise invalid("output_path", str(path), f"a place that can be written ({_reason(error)})") from error
 
 
-def read_image(path: str) -> bytes:
+def read_image(path: str, name: str = "image") -> bytes:
     """The bytes of an image.
 
+    :param name: the request's field, for messages.
     :raises InvalidRequestError: where it cannot be read or is too large.
     """
     try:
         with open_path(path).open("rb") as file:
             content: bytes = file.read(MAX_IMAGE_BYTES + 1)
     except Exception as error:  # each filesystem raises errors of its own
-        raise invalid("image", path, f"an image that can be read ({_reason(error)})") from error
+        raise invalid(name, path, f"an image that can be read ({_reason(error)})") from error
     if len(content) > MAX_IMAGE_BYTES:
-        raise invalid("image", path, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid(name, path, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
     return content
 
 
