@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import warnings
 from typing import Any
@@ -27,6 +28,11 @@ PNG_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
 IMAGE_URL = "https://example.com/a.png"
 VIDEO_URL = "https://example.com/in.mp4"
 LATE_MODEL = "grok-imagine-video-1.5"
+
+RESERVED = (
+    *("prompt", "model", "duration", "seconds", "aspect_ratio", "resolution"),
+    *("image", "reference_images", "video", "output", "upload_url", "user"),
+)
 
 
 def fields(**given: Any) -> dict[str, Any]:
@@ -120,7 +126,7 @@ REFUSED: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("extra-nan", fields(extra={"seed": float("nan")}), ("extra=", "JSON")),
     *(
         (f"extra-overrides-{name}", fields(extra={name: 1}), (f"extra['{name}']=1", "no argument of their own"))
-        for name in ["prompt", "model", "duration", "seconds", "aspect_ratio", "resolution", "image", "reference_images", "video", "output", "upload_url", "user"]
+        for name in RESERVED
     ),
 ]
 
@@ -428,9 +434,7 @@ any_json = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
     max_leaves=6,
 )
-names = st.sampled_from(
-    ["prompt", "kind", "model", "duration", "aspect_ratio", "resolution", "image", "reference_images", "video", "upload_url", "user", "extra"]
-)
+names = st.sampled_from([field.name for field in dataclasses.fields(VideoRequest)])
 
 
 @given(st.dictionaries(names, any_json | st.sampled_from([IMAGE_URL, PNG_URI, "8", "edit", "16:9"]), max_size=6))
