@@ -259,7 +259,7 @@ class FileHome:
             stored = json.loads(filesystem.cat_file(self._path.path))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except Exception as error:  # each filesystem raises errors of its own
             raise LedgerError(f"the ledger {self._path} cannot be read: {error}") from error
         if not isinstance(stored, dict):
             raise LedgerError(f"the ledger {self._path} does not hold an object")
@@ -270,7 +270,7 @@ class FileHome:
 
         try:
             replace_file(self._path, json.dumps(stored).encode())
-        except OSError as error:
+        except Exception as error:  # each filesystem raises errors of its own
             raise LedgerError(f"the ledger {self._path} cannot be written: {error}") from error
 
     def delete(self) -> None:
@@ -278,7 +278,7 @@ class FileHome:
             self._path.fs.rm(self._path.path)
         except FileNotFoundError:
             return
-        except OSError as error:
+        except Exception as error:  # each filesystem raises errors of its own
             raise LedgerError(f"the ledger {self._path} cannot be written: {error}") from error
 
 
@@ -286,6 +286,7 @@ def open_ledger(context: Context, directory: str | ObjectStoragePath | None) -> 
     """The ledger of the running task instance.
 
     :param directory: where to keep it on Airflow before 3.3; ``None`` for nowhere.
+    :raises LedgerError: the directory names no store.
     """
     clear_number = getattr(context["dag_run"], "clear_number", None) or 0
     store = context.get("task_state_store")
@@ -299,7 +300,11 @@ def open_ledger(context: Context, directory: str | ObjectStoragePath | None) -> 
         return Ledger(None, clear_number)
     from airflow_provider_grokvideo.storage import open_path
 
-    return Ledger(FileHome(open_path(directory) / file_name(context)), clear_number)
+    try:
+        path = open_path(directory) / file_name(context)
+    except ValueError as error:
+        raise LedgerError(f"the ledger's directory {directory} cannot be opened: {error}") from error
+    return Ledger(FileHome(path), clear_number)
 
 
 def file_name(context: Context) -> str:

@@ -63,7 +63,7 @@ def open_path(path: str | ObjectStoragePath, conn_id: str | None = None) -> Obje
 def replace_file(path: ObjectStoragePath, content: bytes) -> None:
     """Write a small file at once: a reader sees the old one or the new one, whole.
 
-    :raises OSError: it cannot be written.
+    :raises Exception: it cannot be written; each filesystem raises errors of its own.
     """
     partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
     try:
@@ -71,8 +71,7 @@ def replace_file(path: ObjectStoragePath, content: bytes) -> None:
             file.write(content)
         partial.fs.mv(partial.path, path.path)
     finally:
-        with contextlib.suppress(OSError):
-            partial.fs.rm(partial.path)
+        _discard(partial)
 
 
 def check_writable(path: str | ObjectStoragePath, conn_id: str | None = None) -> None:
@@ -166,11 +165,12 @@ def _land_once(client: GrokVideoClient, url: str, target: ObjectStoragePath, req
                 size += len(chunk)
         check.finish()
         partial.fs.mv(partial.path, target.path)
-    except OSError as error:
+    except GrokVideoError:
+        raise
+    except Exception as error:  # each filesystem raises errors of its own
         raise DownloadError(f"{target} cannot be written: {_reason(error)}") from error
     finally:
-        with contextlib.suppress(OSError):
-            partial.fs.rm(partial.path)
+        _discard(partial)
     return Landed(str(target), size, digest.hexdigest())
 
 
@@ -197,6 +197,11 @@ def _writer(path: ObjectStoragePath) -> Iterator[IO[bytes]]:
         file = path.open("wb")
     with file:
         yield file
+
+
+def _discard(partial: ObjectStoragePath) -> None:
+    with contextlib.suppress(Exception):
+        partial.fs.rm(partial.path)
 
 
 def _reason(error: Exception) -> str:
