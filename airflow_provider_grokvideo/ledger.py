@@ -252,8 +252,8 @@ class FileHome:
         self._path = path
 
     def read(self) -> dict[str, Any] | None:
-        filesystem = self._path.fs
         try:
+            filesystem = self._path.fs
             # A store's own listing cache may be older than the last attempt.
             filesystem.invalidate_cache()
             stored = json.loads(filesystem.cat_file(self._path.path))
