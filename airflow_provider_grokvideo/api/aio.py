@@ -49,8 +49,12 @@ class AsyncGrokVideoClient:
         :raises TransportError: no answer.
         :raises ApiError: what the API said instead.
         """
-        session = self._session or await self._open()
         url = URL(protocol.poll_url(self.settings, request_id), encoded=True)
+        try:
+            session = self._session or await self._open()
+        except OSError as error:
+            reason = f"{error.strerror or error} (verify={self.settings.verify!r})"
+            raise TransportError(f"TLS cannot be set up: {reason}", delivered=False) from error
         sent_at = await self._queue.turn()
         try:
             async with session.get(url, allow_redirects=False, proxy=self._proxy) as response:

@@ -82,6 +82,7 @@ class Poller:
         self._changed_at = now
         self._progress: int | None = None
         self._speed: float | None = None
+        self._step = 0
 
     def first_delay(self) -> float:
         """Seconds until the first poll: spread, so that waits that start together do not ask together."""
@@ -137,7 +138,8 @@ class Poller:
         """
         interval = self.poll_interval * (2 if now - self._changed_at > _QUIET_AFTER else 1)
         if self._speed and self._progress is not None:
-            left = (100 - self._progress) / self._speed - (now - self._changed_at)
+            # Progress that moves in steps may be all but one step further than it says.
+            left = (100 - self._progress - self._step) / self._speed - (now - self._changed_at)
             interval = max(interval, left / 2)
         return min(interval, max(MAX_INTERVAL, self.poll_interval))
 
@@ -145,6 +147,7 @@ class Poller:
         if progress is None or progress == self._progress:
             return
         if self._progress is not None and now > self._changed_at:
-            rate = (progress - self._progress) / (now - self._changed_at)
+            self._step = progress - self._progress
+            rate = self._step / (now - self._changed_at)
             self._speed = rate if rate > 0 else None
         self._progress, self._changed_at = progress, now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -267,15 +268,21 @@ def _base_url(connection: Connection) -> str:
     if not host:
         return COMETAPI_URL
     scheme = connection.schema if connection.schema in {"http", "https"} else "https"
-    parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
-    netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+    try:
+        parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
+        netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+        usable = parts.scheme in {"http", "https"} and parts.hostname and "@" not in netloc
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() for character in host):
+        # What stands before an @ may be a password.
+        raise InvalidRequestError(
+            f"host={host.rpartition('@')[2]!r} of the connection is not allowed; allowed: an http(s) URL or a host "
+            "name, without a user"
+        )
     path = parts.path.rstrip("/")
     if not path and connection.schema not in {None, "", "http", "https"}:
         path = f"/{connection.schema.strip('/')}"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in netloc:
-        raise InvalidRequestError(
-            f"host={host!r} of the connection is not allowed; allowed: an http(s) URL or a host name"
-        )
     if not path:
         path = "/grok/v1" if parts.hostname == COMETAPI_HOST else "/v1"
     return f"{parts.scheme}://{netloc}{path}"
@@ -310,9 +317,10 @@ def _verify(value: object) -> bool | str:
         return True
     if isinstance(value, bool):
         return value
-    if not isinstance(value, str):
+    word = value.strip() if isinstance(value, str) else ""
+    chosen = {"true": True, "false": False}.get(word.lower(), word)
+    if isinstance(chosen, str) and not (chosen and Path(chosen).exists()):
         raise InvalidRequestError(
-            f"verify={value!r} of the connection's extra is not allowed; allowed: true, false or a CA file"
+            f"verify={value!r} of the connection's extra is not allowed; allowed: true, false or a CA file that exists"
         )
-    word = value.strip()
-    return {"true": True, "false": False}.get(word.lower(), word)
+    return chosen

@@ -76,7 +76,11 @@ class GrokVideoTrigger(BaseTrigger):
                 await asyncio.sleep(decision.delay)
                 news: Generation | GrokVideoError
                 try:
-                    news = await client.get_generation(self.request_id)
+                    # Where the API makes everybody wait, one's turn may come long after the deadline.
+                    async with asyncio.timeout(max(0.0, self.deadline - time.time()) + settings.request_timeout):
+                        news = await client.get_generation(self.request_id)
+                except TimeoutError:
+                    return Stop("timeout")
                 except GrokVideoError as error:
                     news = error
                     decision = poller.failed(error, time.time())
