@@ -89,16 +89,22 @@ def read_generation(request_id: str, document: object) -> Generation:
         raise ServerError(f"the answer is a {type(document).__name__}, not an object", request_id=request_id)
     layers = _layers(document)
     statuses = [status for layer in layers if (status := _text(layer.get("status")))]
+    states = [_STATES.get(_normal(status)) for status in statuses]
+    if states and all(state == "pending" for state in states):
+        # Nearly every poll: the search for a video, an error and a price would find nothing that counts.
+        return Generation(
+            request_id, "pending", progress=_progress(layers), model=_model(layers), raw_status=statuses[0]
+        )
     video_url = _video_url(layers)
     error_code, error_message = _error(layers)
-    state = _state([_STATES.get(_normal(status)) for status in statuses], video_url, error_code or error_message)
+    state = _state(states, video_url, error_code or error_message)
     generation = Generation(
         request_id,
         state,
         progress=_progress(layers),
         video_url=video_url,
         duration=_duration(layers),
-        model=next((model for layer in layers if (model := _text(layer.get("model")))), None),
+        model=_model(layers),
         cost_usd=_cost(layers),
         raw_status=statuses[0] if statuses else "",
     )
@@ -225,6 +231,10 @@ def _media(layer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         for media in value if isinstance(value, list) else [value]:
             if isinstance(media, Mapping):
                 yield media
+
+
+def _model(layers: list[Mapping[str, Any]]) -> str | None:
+    return next((model for layer in layers if (model := _text(layer.get("model")))), None)
 
 
 def _progress(layers: list[Mapping[str, Any]]) -> int | None:

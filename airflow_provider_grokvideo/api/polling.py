@@ -29,6 +29,8 @@ AUTHENTICATION_STRIKES = 3
 """Refusals of the key, one after another, that are believed; the first is met by a fresh connection."""
 REPORT_INTERVAL = 60.0
 """Seconds after which a wait is mentioned in the log though nothing changed."""
+LAST_POLL = (1.0, 2.0)
+"""Seconds after the deadline that the last poll has for its turn and its answer; drawn, to spread the ends too."""
 _QUIET_AFTER = 60.0
 _JITTER = 0.1
 
@@ -108,9 +110,9 @@ class Poller:
         asked = error.retry_after if isinstance(error, RateLimitError) else None
         return self._again(max(self._interval(now), asked or 0.0), now, str(error))
 
-    def expired(self, now: float) -> bool:
-        """Whether the deadline has passed."""
-        return now >= self.deadline
+    def patience(self, now: float) -> float:
+        """Seconds after which the wait ends even in the middle of a poll, or without its turn."""
+        return max(0.0, self.deadline - now) + self._uniform(*LAST_POLL)
 
     def _is_tolerable(self, error: GrokVideoError, now: float) -> bool:
         failing_for = now - (self._failing_since or now)

@@ -177,10 +177,11 @@ def read_poll(settings: Settings, request_id: str, answer: Answer) -> Generation
                 status=answer.status,
                 request_id=request_id,
             )
-        code, message = read_error(document)
         generation = read_generation(request_id, document)
-        if not generation.is_final and not generation.raw_status and _NOT_FOUND.search(code):
-            raise GenerationNotFoundError(message, status=answer.status, code=code, request_id=request_id)
+        if not generation.is_final and not generation.raw_status:
+            code, message = read_error(document)
+            if _NOT_FOUND.search(code):
+                raise GenerationNotFoundError(message, status=answer.status, code=code, request_id=request_id)
         return generation
     code, message = _said(settings, answer)
     if answer.status in {400, 403, 422} and is_moderation(code, message):
