@@ -167,7 +167,7 @@ def test_pace_is_always_within_its_bounds(limit: float, steps: list[tuple[str, f
 
 
 async def test_first_come_first_served() -> None:
-    queue, served = Queue(Pace(500.0)), []
+    queue, served = Queue(Pace(500.0), 64), []
 
     async def wait(number: int) -> None:
         await queue.turn()
@@ -178,7 +178,7 @@ async def test_first_come_first_served() -> None:
 
 
 async def test_cancelled_wait_takes_nobodys_turn() -> None:
-    queue = Queue(Pace(40.0))
+    queue = Queue(Pace(40.0), 64)
     await queue.turn()
     tasks = [asyncio.create_task(queue.turn()) for _ in range(10)]
     await asyncio.sleep(0)
@@ -193,7 +193,7 @@ async def test_cancelled_wait_takes_nobodys_turn() -> None:
 
 
 async def test_refusal_holds_back_those_that_wait_already() -> None:
-    queue = Queue(Pace(50.0))
+    queue = Queue(Pace(50.0), 64)
     first = await queue.turn()
     waiting = asyncio.create_task(queue.turn())
     await asyncio.sleep(0)

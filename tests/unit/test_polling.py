@@ -217,10 +217,10 @@ def test_deadline_in_the_past_still_asks_once() -> None:
     assert (wait.stop, wait.polls) == (Stop("timeout"), [0.0])
 
 
-def test_expired_says_whether_the_deadline_has_passed() -> None:
+def test_patience_leaves_the_last_poll_a_moment_beyond_the_deadline() -> None:
     poller = Poller(poll_interval=5, deadline=START + 10, now=START)
-    assert not poller.expired(START + 9.9)
-    assert poller.expired(START + 10)
+    assert 11 <= poller.patience(START) <= 12
+    assert 1 <= poller.patience(START + 20) <= 2
 
 
 # --- failures -----------------------------------------------------------------------------------------
