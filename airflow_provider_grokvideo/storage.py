@@ -11,23 +11,19 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import requests
-import tenacity
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_grokvideo.api.client import DOWNLOAD_CHUNK, GrokVideoClient
 from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, invalid
 from airflow_provider_grokvideo.exceptions import DownloadError, GrokVideoError
 from airflow_provider_grokvideo.mp4 import Mp4Check
+from airflow_provider_grokvideo.repetition import attempts
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.generation import Generation
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 5
-"""How often one landing tries before it is left to the task's own retry."""
-PAUSE = 1.0
-"""Seconds before the first repetition; they double."""
 _GONE = frozenset({401, 403, 404, 410})
 """What a host answers when a signed URL has expired."""
 
@@ -74,7 +70,7 @@ def open_path(
 def replace_file(path: ObjectStoragePath, content: bytes) -> None:
     """Write a small file at once: a reader sees the old one or the new one, whole.
 
-    :raises OSError: it cannot be written.
+    :raises Exception: it cannot be written; each filesystem raises errors of its own.
     """
     partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
     try:
@@ -82,8 +78,7 @@ def replace_file(path: ObjectStoragePath, content: bytes) -> None:
             file.write(content)
         partial.fs.mv(partial.path, path.path)
     finally:
-        with contextlib.suppress(OSError):
-            partial.fs.rm(partial.path)
+        _discard(partial)
 
 
 def check_writable(path: str | ObjectStoragePath, conn_id: str | None = None) -> None:
@@ -101,18 +96,19 @@ def check_writable(path: str | ObjectStoragePath, conn_id: str | None = None) ->
         raise invalid("output_path", str(path), f"a place that can be written ({_reason(error)})") from error
 
 
-def read_image(path: str) -> bytes:
+def read_image(path: str, name: str = "image") -> bytes:
     """The bytes of an image.
 
+    :param name: the request's field, for messages.
     :raises InvalidRequestError: where it cannot be read or is too large.
     """
     try:
         with open_path(path, name="image").open("rb") as file:
             content: bytes = file.read(MAX_IMAGE_BYTES + 1)
     except Exception as error:  # each filesystem raises errors of its own
-        raise invalid("image", path, f"an image that can be read ({_reason(error)})") from error
+        raise invalid(name, path, f"an image that can be read ({_reason(error)})") from error
     if len(content) > MAX_IMAGE_BYTES:
-        raise invalid("image", path, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid(name, path, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
     return content
 
 
@@ -134,12 +130,7 @@ def land(
     """
     target = destination(path, generation.request_id, conn_id)
     url = generation.video_url
-    for attempt in tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_random_exponential(multiplier=PAUSE, max=30.0),
-        retry=tenacity.retry_if_exception_type(DownloadError),
-        reraise=True,
-    ):
+    for attempt in attempts(DownloadError):
         with attempt:
             if attempt.retry_state.attempt_number > 1 or url is None:
                 url = _fresh_url(client, generation.request_id)
@@ -173,11 +164,12 @@ def _land_once(client: GrokVideoClient, url: str, target: ObjectStoragePath, req
                 size += len(chunk)
         check.finish()
         partial.fs.mv(partial.path, target.path)
-    except OSError as error:
+    except GrokVideoError:
+        raise
+    except Exception as error:  # each filesystem raises errors of its own
         raise DownloadError(f"{target} cannot be written: {_reason(error)}") from error
     finally:
-        with contextlib.suppress(OSError):
-            partial.fs.rm(partial.path)
+        _discard(partial)
     return Landed(str(target), size, digest.hexdigest())
 
 
@@ -204,6 +196,11 @@ def _writer(path: ObjectStoragePath) -> Iterator[IO[bytes]]:
         file = path.open("wb")
     with file:
         yield file
+
+
+def _discard(partial: ObjectStoragePath) -> None:
+    with contextlib.suppress(Exception):
+        partial.fs.rm(partial.path)
 
 
 def _reason(error: Exception) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,6 +18,8 @@ from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GrokVideoError,
     InvalidRequestError,
+    ServerError,
+    TransportError,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.protocol import Settings
     from airflow_provider_grokvideo.api.request import VideoRequest
     from airflow_provider_grokvideo.storage import Landed
+
+LOOK_UP_KEPT = 5.0
+"""Seconds for which waits that start on one event loop share one look-up of their connection."""
 
 
 class GrokVideoHook(BaseHook):
@@ -148,7 +155,22 @@ class GrokVideoHook(BaseHook):
 
         poller = Poller(poll_interval=poll_interval, deadline=time.time() + timeout, now=time.time())
         stop = self.follow(request_id, poller)
-        return generation_of(event_of(stop, request_id, poller.generation, poller.polls), timeout)
+        generation = generation_of(event_of(stop, request_id, poller.generation, poller.polls), timeout)
+        return poller.generation or generation
+
+    def get_finished(self, request_id: str) -> Generation:
+        """Ask about a generation that was seen final, for its current URL; again where an answer is lost.
+
+        :raises GrokVideoError: the API does not confirm it now.
+        """
+        from airflow_provider_grokvideo.repetition import attempts
+
+        for attempt in attempts(TransportError, ApiError):
+            with attempt:
+                generation = self.get_generation(request_id)
+                if not generation.is_final:
+                    raise ServerError("the API takes back that it is final", request_id=request_id)
+        return generation
 
     def follow(self, request_id: str, poller: Poller) -> Stop:
         """Poll until the poller says that the wait is over; log what changes."""
@@ -226,11 +248,45 @@ def settings_of(connection: Connection) -> Settings:
     )
 
 
-async def aget_settings(grokvideo_conn_id: str) -> Settings:
-    """Like :func:`settings_of`, looked up without blocking the event loop."""
+async def aget_settings(grokvideo_conn_id: str, refused: Settings | None = None) -> Settings:
+    """Like :func:`settings_of`, looked up without blocking the event loop.
+
+    Waits that start together share one look-up, which is kept for some seconds: the triggerer's supervisor
+    answers one at a time.
+
+    :param refused: settings that the API has refused; they are taken for true only from a fresh look-up.
+    """
+    look_up = _look_ups.get(grokvideo_conn_id)
+    if look_up is None or not look_up.serves(refused):
+        look_up = _look_ups[grokvideo_conn_id] = _LookUp(grokvideo_conn_id)
+    # One wait that is cancelled does not take the look-up from the others.
+    return await asyncio.shield(look_up.task)
+
+
+class _LookUp:
+    """One look-up of a connection, for all who ask on the same event loop."""
+
+    def __init__(self, conn_id: str) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.began = self.loop.time()
+        self.task = self.loop.create_task(_look_up(conn_id))
+
+    def serves(self, refused: Settings | None) -> bool:
+        """Whether its result, or the one to come, is as good as that of a new one."""
+        if self.loop is not asyncio.get_running_loop() or self.loop.time() - self.began > LOOK_UP_KEPT:
+            return False
+        if not self.task.done():
+            return True
+        return not self.task.cancelled() and self.task.exception() is None and self.task.result() != refused
+
+
+_look_ups: dict[str, _LookUp] = {}
+
+
+async def _look_up(conn_id: str) -> Settings:
     from airflow.providers.common.compat.connection import get_async_connection
 
-    return settings_of(await get_async_connection(grokvideo_conn_id))
+    return settings_of(await get_async_connection(conn_id))
 
 
 def describe(news: Generation | GrokVideoError) -> str:
@@ -250,15 +306,21 @@ def _base_url(connection: Connection) -> str:
     if not host:
         return COMETAPI_URL
     scheme = connection.schema if connection.schema in {"http", "https"} else "https"
-    parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
-    netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+    try:
+        parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
+        netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+        usable = parts.scheme in {"http", "https"} and parts.hostname and "@" not in netloc
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() for character in host):
+        # What stands before an @ may be a password.
+        raise InvalidRequestError(
+            f"host={host.rpartition('@')[2]!r} of the connection is not allowed; allowed: an http(s) URL or a host "
+            "name, without a user"
+        )
     path = parts.path.rstrip("/")
     if not path and connection.schema not in {None, "", "http", "https"}:
         path = f"/{connection.schema.strip('/')}"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in netloc:
-        raise InvalidRequestError(
-            f"host={host!r} of the connection is not allowed; allowed: an http(s) URL or a host name"
-        )
     if not path:
         path = "/grok/v1" if parts.hostname == COMETAPI_HOST else "/v1"
     return f"{parts.scheme}://{netloc}{path}"
@@ -293,9 +355,10 @@ def _verify(value: object) -> bool | str:
         return True
     if isinstance(value, bool):
         return value
-    if not isinstance(value, str):
+    word = value.strip() if isinstance(value, str) else ""
+    chosen = {"true": True, "false": False}.get(word.lower(), word)
+    if isinstance(chosen, str) and not (chosen and Path(chosen).exists()):
         raise InvalidRequestError(
-            f"verify={value!r} of the connection's extra is not allowed; allowed: true, false or a CA file"
+            f"verify={value!r} of the connection's extra is not allowed; allowed: true, false or a CA file that exists"
         )
-    word = value.strip()
-    return {"true": True, "false": False}.get(word.lower(), word)
+    return chosen

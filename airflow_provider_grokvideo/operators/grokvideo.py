@@ -178,7 +178,10 @@ class GrokVideoOperator(BaseOperator):
         self._request_id = event.get("request_id")
         asked_at = time.time() if asked_at is None else asked_at
         with self._errors_for_airflow():
-            return self._finish(context, generation_of(event, self.timeout), asked_at)
+            generation = generation_of(event, self.timeout)
+            if generation.state == "done":
+                generation = self.hook.get_finished(generation.request_id)
+            return self._finish(context, generation, asked_at)
 
     def on_kill(self) -> None:
         """Say what goes on: the API offers no way to cancel."""

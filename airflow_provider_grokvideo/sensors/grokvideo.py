@@ -108,7 +108,10 @@ class GrokVideoSensor(BaseSensorOperator):
         """
         began_at = time.time() if began_at is None else began_at
         with self._errors_for_airflow():
-            return self._finish(generation_of(event, self.timeout), began_at)
+            generation = generation_of(event, self.timeout)
+            if generation.state == "done":
+                generation = self.hook.get_finished(generation.request_id)
+            return self._finish(generation, began_at)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""

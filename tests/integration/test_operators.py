@@ -96,7 +96,7 @@ def test_the_deferral_has_an_absolute_deadline_no_framework_timeout_and_no_secre
         ({"resolution": "4k"}, "resolution='4k'"),
         ({"resolution": "1080p"}, "resolution='1080p'"),
         ({"image": "/nowhere/lake.png"}, "image='/nowhere/lake.png'"),
-        ({"image": "data:image/png;base64,@@@"}, "image='data:image/png;base64,@@@'"),
+        ({"image": "data:image/png;base64,@@@"}, "image=data:image/png;base64"),
         ({"image": "ftp://host/lake.png"}, "image='ftp://host/lake.png'"),
         ({"upload_url": "s3://bucket/key"}, "upload_url='s3://bucket/key'"),
         ({"extra": {"duration": 3}}, "extra['duration']"),
