@@ -91,6 +91,10 @@ class SandboxProcess:
         """End a generation now."""
         return self._json("POST", "/sandbox/finish", json={"request_id": request_id, "state": state})
 
+    def set_progress(self, request_id: str, progress: float) -> Any:
+        """Let a generation show this progress until it ends."""
+        return self._json("POST", "/sandbox/progress", json={"request_id": request_id, "progress": progress})
+
     def _json(self, method: str, path: str, **kwargs: Any) -> Any:
         answer = self._http.request(method, f"{self.origin}{path}", timeout=30, **kwargs)
         answer.raise_for_status()
