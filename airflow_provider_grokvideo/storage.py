@@ -62,9 +62,12 @@ def open_path(
     if isinstance(path, ObjectStoragePath):
         return path
     try:
-        return ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
-    except (TypeError, ValueError, ImportError) as error:
-        raise invalid(name, path, f"a path that ObjectStoragePath opens ({error})") from error
+        opened = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+        # Airflow 2 finds out only here that it knows no such store.
+        _ = opened.fs
+    except Exception as error:  # each filesystem raises errors of its own
+        raise invalid(name, path, f"a path that ObjectStoragePath opens ({_reason(error)})") from error
+    return opened
 
 
 def replace_file(path: ObjectStoragePath, content: bytes) -> None:

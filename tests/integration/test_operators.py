@@ -57,7 +57,7 @@ def test_a_video_is_landed(deferrable: bool, sandbox, tmp_path: Path):
     assert task.state == "success", task.error
     assert set(task.result) == RESULT_KEYS
     request_id = task.result["request_id"]
-    assert task.xcoms == {"request_id": request_id}
+    assert task.xcoms["request_id"] == request_id
     assert (task.result["status"], task.result["duration"], task.result["cost_usd"]) == ("done", 2, "0.1")
     landed = ObjectStoragePath(task.result["path"])
     assert landed.name == f"{request_id}.mp4"
