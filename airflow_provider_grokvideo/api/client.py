@@ -72,12 +72,8 @@ class GrokVideoClient:
         """
         with self._new_session() as session:
             try:
-                response = session.get(
-                    url,
-                    stream=True,
-                    timeout=self.settings.request_timeout,
-                    headers={"Accept-Encoding": "identity"},
-                )
+                # Who needs a proxy or a CA file to reach the API needs it for what is paid for, too.
+                response = session.get(url, stream=True, headers={"Accept-Encoding": "identity"}, **self._route())
             except OSError as error:
                 raise TransportError(f"no answer from the video's host: {_words(error)}", delivered=True) from error
             with response:

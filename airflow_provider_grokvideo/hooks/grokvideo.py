@@ -320,7 +320,7 @@ def describe(news: Generation | GrokVideoError) -> str:
 def _base_url(connection: Connection) -> str:
     from airflow_provider_grokvideo.api.protocol import COMETAPI_HOST, COMETAPI_URL
 
-    host = (connection.host or "").strip().rstrip("/")
+    host = (connection.host or "").strip()
     if not host:
         return COMETAPI_URL
     scheme = connection.schema if connection.schema in {"http", "https"} else "https"
