@@ -85,7 +85,11 @@ class Triggerer:
             }  # fmt: skip
             session.execute(
                 TaskInstance.__table__.insert(),
-                [values | {"id": uuid4(), "task_id": f"t{row.id}", "map_index": -1, "trigger_id": row.id} for row in rows],
+                [
+                    values | {"id": key, "task_id": f"wait-{key}", "map_index": -1, "trigger_id": row.id}
+                    for row in rows
+                    for key in [uuid4()]
+                ],
             )
 
     def samples(self, since: float = 0.0) -> list[dict[str, Any]]:
