@@ -56,6 +56,7 @@ def main() -> int:
         os.environ |= {
             "BENCH_HOME": home,
             "SSL_CERT_FILE": str(authority),
+            "REQUESTS_CA_BUNDLE": str(authority),
             "AIRFLOW_HOME": str(Path(home) / "airflow"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
