@@ -9,10 +9,10 @@ PYTHON ?= $(VENV)/bin/python
 STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test lint bench clean
+.PHONY: help venv demo ui test kill-table lint bench clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP)  ## create .venv with Airflow, this provider and the development tools
 
@@ -28,6 +28,9 @@ ui: $(STAMP)  ## start a local Airflow with all example DAGs to click through; C
 
 test: $(STAMP)  ## run the unit, integration and end-to-end tests
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+kill-table: $(STAMP)  ## kill workers and triggerers at every moment; what came of it goes to docs/kill-table.md
+	@$(PYTHON) -m tests.e2e.kill_table
 
 lint: $(STAMP)  ## run ruff and mypy
 	$(PYTHON) -m ruff check .

@@ -29,6 +29,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.operators.grokvideo"]}],
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.sensors.grokvideo"]}],
         "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.triggers.grokvideo"]}],
+        "task-decorators": [{"name": "grok_video", "class-name": f"{_PACKAGE}.decorators.grokvideo.grok_video_task"}],
+        "extra-links": [
+            f"{_PACKAGE}.links.grokvideo.GrokVideoLink",
+            f"{_PACKAGE}.links.grokvideo.GrokVideoRequestLink",
+        ],
         "connection-types": [
             {
                 "connection-type": "grokvideo",
@@ -48,6 +53,14 @@ def get_provider_info() -> dict[str, Any]:
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "s3://bucket/grokvideo-ledger/",
+                        "default": None,
+                    },
+                    "prices": {
+                        "description": "US dollars per second of video by model and resolution, as JSON, laid over "
+                        "the list prices by which a cost is estimated before a submission.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": '{"grok-imagine-video": {"480p": 0.04, "720p": 0.056}}',
                         "default": None,
                     },
                 },

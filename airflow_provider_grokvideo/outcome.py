@@ -51,7 +51,10 @@ _ERRORS: Mapping[str, type[GrokVideoError]] = {
 
 
 def event_of(stop: Stop, request_id: str, generation: Generation | None, polls: int) -> dict[str, Any]:
-    """The one event of a trigger: JSON primitives, no secrets."""
+    """The one event of a trigger: JSON primitives, no secrets.
+
+    The video's URL is one: whoever has it has the video, and Airflow writes events into the task's log.
+    """
     event: dict[str, Any] = {"status": stop.outcome, "request_id": request_id, "polls": polls}
     if stop.error is not None:
         event |= {"error_type": type(stop.error).__name__, "error_message": str(stop.error)}
@@ -60,7 +63,6 @@ def event_of(stop: Stop, request_id: str, generation: Generation | None, polls: 
         if stop.outcome == "final":
             event |= {
                 "status": generation.state,
-                "video_url": generation.video_url,
                 "duration": generation.duration,
                 "model": generation.model,
                 "cost_usd": _cost(generation),
@@ -71,7 +73,7 @@ def event_of(stop: Stop, request_id: str, generation: Generation | None, polls: 
 
 
 def generation_of(event: Mapping[str, Any], timeout: float) -> Generation:
-    """The finished generation that an event reports.
+    """The final generation that an event reports; where it is done, still without its URL.
 
     :param timeout: seconds that the wait was allowed, for the message.
     :raises GrokVideoError: what the event reports instead.
@@ -91,7 +93,6 @@ def generation_of(event: Mapping[str, Any], timeout: float) -> Generation:
     return Generation(
         request_id,
         status,
-        video_url=event.get("video_url"),
         duration=event.get("duration"),
         model=event.get("model"),
         cost_usd=None if cost is None else Decimal(cost),
@@ -129,6 +130,18 @@ def ending_error(generation: Generation) -> GenerationError:
         code=generation.error_code,
         cost_usd=cost,
     )
+
+
+def verdict_of(generation: Generation) -> dict[str, Any]:
+    """What is to be known of a generation that ended without a video: the XCom ``outcome``."""
+    return {
+        "request_id": generation.request_id,
+        "status": generation.state,
+        "model": generation.model,
+        "cost_usd": _cost(generation),
+        "error_code": generation.error_code,
+        "error_message": generation.error_message,
+    }
 
 
 def result_of(generation: Generation, landed: Landed | None, *, model: str, elapsed_seconds: float) -> dict[str, Any]:

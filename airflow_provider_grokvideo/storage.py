@@ -10,23 +10,22 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import requests
-import tenacity
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_grokvideo.api.client import DOWNLOAD_CHUNK, GrokVideoClient
 from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, invalid
 from airflow_provider_grokvideo.exceptions import DownloadError, GrokVideoError
 from airflow_provider_grokvideo.mp4 import Mp4Check
+from airflow_provider_grokvideo.repetition import attempts
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.generation import Generation
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 5
-"""How often one landing tries before it is left to the task's own retry."""
 _GONE = frozenset({401, 403, 404, 410})
 """What a host answers when a signed URL has expired."""
 
@@ -51,20 +50,33 @@ def destination(path: str | ObjectStoragePath, request_id: str, conn_id: str | N
     """The file that a path means: itself, or ``<request_id>.mp4`` where it ends in a slash."""
     text = str(path)
     target = open_path(path, conn_id)
-    return target / f"{request_id}.mp4" if text.endswith("/") else target
+    # The id is the API's, or somebody's: it names a file, no path.
+    return target / f"{quote(request_id, safe='')}.mp4" if text.endswith("/") else target
 
 
-def open_path(path: str | ObjectStoragePath, conn_id: str | None = None) -> ObjectStoragePath:
-    """The path, with its store's Airflow connection where it names none itself."""
+def open_path(
+    path: str | ObjectStoragePath, conn_id: str | None = None, name: str = "output_path"
+) -> ObjectStoragePath:
+    """The path, with its store's Airflow connection where it names none itself.
+
+    :param name: the field, for the message.
+    :raises InvalidRequestError: no such kind of path.
+    """
     if isinstance(path, ObjectStoragePath):
         return path
-    return ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+    try:
+        opened = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+        # Airflow 2 finds out only here that it knows no such store.
+        _ = opened.fs
+    except Exception as error:  # each filesystem raises errors of its own
+        raise invalid(name, path, f"a path that ObjectStoragePath opens ({_reason(error)})") from error
+    return opened
 
 
 def replace_file(path: ObjectStoragePath, content: bytes) -> None:
     """Write a small file at once: a reader sees the old one or the new one, whole.
 
-    :raises OSError: it cannot be written.
+    :raises Exception: it cannot be written; each filesystem raises errors of its own.
     """
     partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
     try:
@@ -72,8 +84,7 @@ def replace_file(path: ObjectStoragePath, content: bytes) -> None:
             file.write(content)
         partial.fs.mv(partial.path, path.path)
     finally:
-        with contextlib.suppress(OSError):
-            partial.fs.rm(partial.path)
+        _discard(partial)
 
 
 def check_writable(path: str | ObjectStoragePath, conn_id: str | None = None) -> None:
@@ -91,18 +102,19 @@ def check_writable(path: str | ObjectStoragePath, conn_id: str | None = None) ->
         raise invalid("output_path", str(path), f"a place that can be written ({_reason(error)})") from error
 
 
-def read_image(path: str) -> bytes:
+def read_image(path: str, name: str = "image") -> bytes:
     """The bytes of an image.
 
+    :param name: the request's field, for messages.
     :raises InvalidRequestError: where it cannot be read or is too large.
     """
     try:
-        with open_path(path).open("rb") as file:
+        with open_path(path, name="image").open("rb") as file:
             content: bytes = file.read(MAX_IMAGE_BYTES + 1)
     except Exception as error:  # each filesystem raises errors of its own
-        raise invalid("image", path, f"an image that can be read ({_reason(error)})") from error
+        raise invalid(name, path, f"an image that can be read ({_reason(error)})") from error
     if len(content) > MAX_IMAGE_BYTES:
-        raise invalid("image", path, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid(name, path, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
     return content
 
 
@@ -111,8 +123,6 @@ def land(
     generation: Generation,
     path: str | ObjectStoragePath,
     conn_id: str | None = None,
-    *,
-    pause: float = 1.0,
 ) -> Landed:
     """Bring a finished video to its destination, whole or not at all.
 
@@ -122,17 +132,11 @@ def land(
     :param generation: in state ``done``.
     :param path: a file, or a directory with a slash at its end.
     :param conn_id: the store's Airflow connection, where ``path`` names none.
-    :param pause: seconds before the first repetition; they double.
     :raises DownloadError: it can be tried again later.
     """
     target = destination(path, generation.request_id, conn_id)
     url = generation.video_url
-    for attempt in tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_exponential_jitter(initial=pause, max=30.0, jitter=pause),
-        retry=tenacity.retry_if_exception_type(DownloadError),
-        reraise=True,
-    ):
+    for attempt in attempts(DownloadError):
         with attempt:
             if attempt.retry_state.attempt_number > 1 or url is None:
                 url = _fresh_url(client, generation.request_id)
@@ -155,7 +159,7 @@ def _fresh_url(client: GrokVideoClient, request_id: str) -> str:
 
 
 def _land_once(client: GrokVideoClient, url: str, target: ObjectStoragePath, request_id: str) -> Landed:
-    partial = target.parent / f".{target.name}.{request_id}.part"
+    partial = target.parent / f".{target.name}.{quote(request_id, safe='')}.part"
     digest, check, size = hashlib.sha256(), Mp4Check(), 0
     try:
         # Hashing takes as long as receiving does, so another thread does it meanwhile, one chunk behind.
@@ -170,11 +174,12 @@ def _land_once(client: GrokVideoClient, url: str, target: ObjectStoragePath, req
             hashing.result()
         check.finish()
         partial.fs.mv(partial.path, target.path)
-    except OSError as error:
+    except GrokVideoError:
+        raise
+    except Exception as error:  # each filesystem raises errors of its own
         raise DownloadError(f"{target} cannot be written: {_reason(error)}") from error
     finally:
-        with contextlib.suppress(OSError):
-            partial.fs.rm(partial.path)
+        _discard(partial)
     return Landed(str(target), size, digest.hexdigest())
 
 
@@ -201,6 +206,11 @@ def _writer(path: ObjectStoragePath) -> Iterator[IO[bytes]]:
         file = path.open("wb")
     with file:
         yield file
+
+
+def _discard(partial: ObjectStoragePath) -> None:
+    with contextlib.suppress(Exception):
+        partial.fs.rm(partial.path)
 
 
 def _reason(error: Exception) -> str:

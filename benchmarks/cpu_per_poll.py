@@ -196,18 +196,21 @@ async def contest(server: Server, rounds: int, quick: bool) -> dict[str, list[fl
 
 def run(quick: bool) -> Table:
     """Contest, and compare with the bars."""
-    with Server() as server, variables(
-        AIRFLOW_CONN_GROKVIDEO_BENCH=server.connection(max_requests_per_second=1_000_000),
-        AIRFLOW_CONN_HTTP_BENCH=json.dumps({"conn_type": "http", "host": server.origin}),
-        AIRFLOW_CONN_DBT_BENCH=json.dumps(
-            {"conn_type": "dbt_cloud", "login": "1", "password": "bench-key", "host": f"localhost:{server.port}"}
+    with (
+        Server() as server,
+        variables(
+            AIRFLOW_CONN_GROKVIDEO_BENCH=server.connection(max_requests_per_second=1_000_000),
+            AIRFLOW_CONN_HTTP_BENCH=json.dumps({"conn_type": "http", "host": server.origin}),
+            AIRFLOW_CONN_DBT_BENCH=json.dumps(
+                {"conn_type": "dbt_cloud", "login": "1", "password": "bench-key", "host": f"localhost:{server.port}"}
+            ),
         ),
     ):
         seconds = asyncio.run(contest(server, 2 if quick else 7, quick))
     middle = {name: statistics.median(values) for name, values in seconds.items()}
 
     def ratio(one: str, other: str) -> float:
-        return statistics.median(a / b for a, b in zip(seconds[one], seconds[other]))
+        return statistics.median(a / b for a, b in zip(seconds[one], seconds[other], strict=True))
 
     table = Table(
         f"CPU per poll, {WAITS} waits side by side, loopback TLS with a verified certificate",

@@ -62,7 +62,10 @@ class Table:
         cells = [[_text(cell) for cell in row] for row in (self.columns, *self.rows)]
         widths = [max(len(row[at]) for row in cells) for at in range(len(self.columns))]
         lines = [
-            "  ".join(cell.rjust(width) if at else cell.ljust(width) for at, (cell, width) in enumerate(zip(row, widths)))
+            "  ".join(
+                cell.rjust(width) if at else cell.ljust(width)
+                for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
             for row in cells
         ]
         rule = "  ".join("-" * width for width in widths)
@@ -71,7 +74,7 @@ class Table:
 
     def as_json(self) -> dict[str, Any]:
         """JSON primitives, with each bar's verdict."""
-        rows = [dict(zip(self.columns, row)) for row in self.rows]
+        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
         bars = [asdict(bar) | {"is_met": bar.is_met} for bar in self.bars]
         return {"title": self.title, "rows": rows, "bars": bars, "notes": self.notes}
 
@@ -91,7 +94,13 @@ class Server:
     def __init__(self) -> None:
         folder = Path(os.environ["BENCH_HOME"])
         self.ca = folder / "ca.pem"
-        self._command = [sys.executable, "-m", "benchmarks.server", str(folder / "localhost.pem"), str(folder / "localhost.key")]
+        self._command = [
+            sys.executable,
+            "-m",
+            "benchmarks.server",
+            str(folder / "localhost.pem"),
+            str(folder / "localhost.key"),
+        ]
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True, cwd=ROOT)

@@ -75,20 +75,24 @@ class AirflowClient:
         return wait_until(predicate, timeout=timeout, what=what)
 
     def wait_for_dag(self, dag_id: str, timeout: float = 30) -> None:
-        """Wait until the dag processor has stored the DAG; raise at once when its file does not import."""
+        """Wait until the dag processor has stored the DAG; if it does not, raise with the import errors."""
 
         def known() -> bool:
             try:
-                return bool(self.call("GET", f"/dags/{quote(dag_id)}")["is_active" if self.major < 3 else "dag_id"])
+                dag = self.call("GET", f"/dags/{quote(dag_id)}")
             except AirflowApiError as error:
                 if error.status != 404:
                     raise
-            errors = self.call("GET", "/importErrors")["import_errors"]
-            if errors:
-                raise StackError(f"DAG {dag_id} is unknown and there are import errors: {_import_errors(errors)}")
-            return False
+                return False
+            return bool(dag.get("is_active", True))
 
-        self.wait_until(known, timeout, f"DAG {dag_id} to appear")
+        try:
+            self.wait_until(known, timeout, f"DAG {dag_id} to appear")
+        except AirflowApiError:
+            raise
+        except StackError as error:
+            errors = self.call("GET", "/importErrors")["import_errors"]
+            raise StackError(f"{error}; import errors: {_import_errors(errors) or 'none'}") from None
 
     def trigger(
         self,

@@ -100,21 +100,23 @@ class AirflowStack:
     def close(self) -> None:
         """Stop everything. Whatever does not end by itself in time, or a second Ctrl-C, is killed.
 
-        A triggerer can take ten seconds to end, and a scheduler as long as its tasks run; both end at once
-        when they are told a second time, and still tidy up after themselves then.
+        A triggerer can take ten seconds to stop its runner, and a scheduler waits for its tasks: when their
+        children are gone they end at once, and tidy up after themselves still.
         """
         try:
-            if not self._terminated_within(STOP_TIMEOUT):
-                self._terminated_within(STOP_TIMEOUT)
+            for child in self.children.values():
+                child.terminate()
+            if not self._ended_within(STOP_TIMEOUT):
+                for child in self.children.values():
+                    child.kill_descendants()
+                self._ended_within(STOP_TIMEOUT)
         finally:
             for child in self.children.values():
                 child.kill()
             self.children.clear()
             self._signals.__exit__(None, None, None)
 
-    def _terminated_within(self, timeout: float) -> bool:
-        for child in self.children.values():
-            child.terminate()
+    def _ended_within(self, timeout: float) -> bool:
         try:
             return wait_until(self._all_ended, timeout=timeout, what="the components to stop", interval=0.05)
         except StackError:

@@ -35,6 +35,10 @@ STATES_AFTER_THE_WAIT = {
 }
 
 
+# How the lines begin that the trigger and the landing write.
+TOLD = ("Generation ", "Landed ")
+
+
 class Narrator:
     """Prints one line for each thing that happens, with the seconds since the start."""
 
@@ -45,15 +49,11 @@ class Narrator:
         print(f"[{time.monotonic() - self._start:5.1f} s] {text}", flush=True)
 
 
-def connection(sandbox: SandboxProcess | None) -> str:
-    """Return the connection as Airflow reads it from the environment."""
-    conn: dict[str, Any] = {"conn_type": "grokvideo"}
-    if sandbox:
-        conn |= {"host": sandbox.base_url, "password": sandbox.api_key}
-    else:
-        conn["password"] = os.environ["GROKVIDEO_API_KEY"]
-        if host := os.environ.get("GROKVIDEO_HOST"):
-            conn["host"] = host
+def real_connection() -> str:
+    """Return the connection to the real API, as Airflow reads it from the environment."""
+    conn = {"conn_type": "grokvideo", "password": os.environ["GROKVIDEO_API_KEY"]}
+    if host := os.environ.get("GROKVIDEO_HOST"):
+        conn["host"] = host
     return json.dumps(conn)
 
 
@@ -71,6 +71,7 @@ class Run:
     """One run of the quickstart DAG, followed through what Airflow's API and the task's log show."""
 
     def __init__(self, airflow: AirflowStack, narrator: Narrator) -> None:
+        self.airflow = airflow
         self.client = airflow.client
         self.say = narrator.say
         self.run_id = self.client.trigger(DAG_ID)
@@ -91,19 +92,23 @@ class Run:
         return "\n".join(self._log(ti["try_number"]).splitlines()[-lines:])
 
     def _step(self) -> str | None:
+        self.airflow.check()
         run_state = self.client.run_state(DAG_ID, self.run_id)
         ti = self.client.task_instance(DAG_ID, self.run_id, TASK_ID)
-        if ti["state"] not in {None, "scheduled"}:
+        if ti["state"] not in {None, "scheduled", "queued", "running"}:
             self._tell_request_id()
         if ti["state"] != self._last_state:
             self._last_state = ti["state"]
-            told = self._states.get(ti["state"])
-            if told:
+            if told := self._states.get(ti["state"]):
                 self.say(told)
+        if ti["state"] == "running":
+            self._tell_request_id()
         if ti["state"] == "deferred":
             self._states = STATES | STATES_AFTER_THE_WAIT
-            self._tell_progress(ti["try_number"])
-        return run_state if run_state in {"success", "failed"} else None
+        ended = run_state in {"success", "failed"}
+        if ended or ti["state"] == "deferred":
+            self._tell_log(ti["try_number"])
+        return run_state if ended else None
 
     def _tell_request_id(self) -> None:
         if self._request_id:
@@ -112,12 +117,14 @@ class Run:
             self._request_id = self.client.xcom(DAG_ID, self.run_id, TASK_ID, key="request_id")
             self.say(f"submitted, request_id {self._request_id} is in XCom")
 
-    def _tell_progress(self, try_number: int) -> None:
-        """Pass on what the trigger writes into the task's log about this generation."""
+    def _tell_log(self, try_number: int) -> None:
+        """Pass on what the provider writes into the task's log about the generation and the file."""
         for line in self._log(try_number).splitlines():
-            if "progress" in line and line not in self._told_log:
+            if line not in self._told_log:
                 self._told_log.add(line)
-                self.say(f"  {line.split(' ', 2)[-1]}")
+                text = line.split(" ", 2)[-1]
+                if text.startswith(TOLD):
+                    self.say(f"    {text}")
 
     def _log(self, try_number: int) -> str:
         try:
@@ -126,12 +133,13 @@ class Run:
             return f"(no log: {error})"
 
 
-def tell_result(result: dict[str, Any]) -> None:
-    path = result["path"].removeprefix("file://")
+def tell_result(result: dict[str, Any], *, real: bool) -> None:
+    cost = result.get("cost_usd")
+    price = f"{float(cost):.2f} US dollars" if cost else "not told by the API"
     print(
-        f"\nYour video:  {path}\n"
+        f"\nYour video:  {result['path'].removeprefix('file://')}\n"
         f"             {result['duration']} s, {result['size_bytes'] / 1024:.0f} KiB, {result['model']}\n"
-        f"It cost:     {result.get('cost_usd') or 'nothing'}\n\n"
+        f"It cost:     {price if real else f'nothing: the sandbox made it (the real one: {price})'}\n\n"
         "What to do next:\n"
         "  make ui                                 click through all example DAGs in Airflow\n"
         "  GROKVIDEO_API_KEY=<your key> make demo  the same with the real API (this costs money)\n"
@@ -154,7 +162,7 @@ def main() -> int:
             narrator.say(f"API: {sandbox.base_url + ' (sandbox)' if sandbox else 'the real one, with your key'}")
             narrator.say("starting Airflow: scheduler, triggerer, dag processor, api-server (about 20 s)")
             env = {
-                "AIRFLOW_CONN_GROKVIDEO_DEFAULT": connection(sandbox),
+                "AIRFLOW_CONN_GROKVIDEO_DEFAULT": sandbox.connection if sandbox else real_connection(),
                 "GROKVIDEO_OUTPUT": f"file://{videos}/",
             }
             airflow = stack.enter_context(AirflowStack(home / "airflow", dags, env))
@@ -163,7 +171,7 @@ def main() -> int:
             result = run.follow(REAL_TIMEOUT if real else SANDBOX_TIMEOUT)
             narrator.say("success: the video has landed; stopping Airflow")
         narrator.say("everything is stopped")
-        tell_result(result)
+        tell_result(result, real=real)
     except StackError as error:
         print(f"\nThe demo failed: {error}\n\nAll logs are under {home}", file=sys.stderr)
         return 1

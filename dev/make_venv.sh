@@ -20,8 +20,13 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
 fi
 
 echo "Creating $venv with Airflow $AIRFLOW_VERSION; this takes a minute or two, once."
-"$python" -m venv --clear "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
-VIRTUAL_ENV=$(cd "$venv" && pwd) "$venv/bin/uv" pip install --quiet \
-    --editable '.[sandbox]' --group test --group lint \
+"$python" -m venv "$venv"
+pip="$venv/bin/python -m pip --quiet --disable-pip-version-check"
+set -- --editable '.[sandbox]' --group test --group lint \
     "apache-airflow==$AIRFLOW_VERSION" apache-airflow-providers-standard
+$pip install --upgrade pip uv
+# uv is fast, but does not know of pip's own configuration: mirrors, certificates.
+if ! UV_NATIVE_TLS=1 VIRTUAL_ENV=$(cd "$venv" && pwd) "$venv/bin/uv" pip install --quiet "$@"; then
+    echo "uv could not install; trying pip." >&2
+    $pip install "$@"
+fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -35,7 +36,10 @@ def wait_until(probe: Callable[[], T | None], *, timeout: float, what: str, inte
 
 
 class SignalsAsExceptions:
-    """Let SIGTERM and SIGHUP unwind this process, so that ``with`` blocks stop what they started."""
+    """Let SIGTERM and SIGHUP unwind this process like Ctrl-C, so that ``with`` blocks stop what they started.
+
+    Not as SystemExit, which pytest takes for the failure of one test and goes on.
+    """
 
     def __enter__(self) -> None:
         self._old: dict[int, Any] = {}
@@ -44,7 +48,7 @@ class SignalsAsExceptions:
         for number in (signal.SIGTERM, signal.SIGHUP):
             # Whoever has a handler of his own knows why.
             if signal.getsignal(number) == signal.SIG_DFL:
-                self._old[number] = signal.signal(number, _exit_by_signal)
+                self._old[number] = signal.signal(number, _interrupt)
 
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._old.items():
@@ -52,8 +56,8 @@ class SignalsAsExceptions:
         self._old = {}
 
 
-def _exit_by_signal(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(f"signal {signal.Signals(number).name}")
 
 
 def free_port() -> int:
@@ -103,10 +107,8 @@ def kill_all(processes: Iterable[psutil.Process], *, timeout: float = 10) -> Non
     """SIGKILL these processes and wait until they are gone. psutil guards against reused process ids."""
     victims = list(processes)
     for process in victims:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue
 
     def gone() -> bool:
         return not any(_alive(process) for process in victims)
@@ -174,6 +176,13 @@ class Child:
             pass
         finally:
             self.kill()
+
+    def kill_descendants(self) -> None:
+        """SIGKILL everything that the process started, and leave itself to notice."""
+        for process in session_members(self.pid):
+            if process.pid != self.pid:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     def kill(self) -> None:
         """SIGKILL the process and everything it started."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -65,13 +66,34 @@ class SandboxProcess:
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc}"
 
+    @property
+    def connection(self) -> str:
+        """The connection to this sandbox, as Airflow reads it from AIRFLOW_CONN_… variables."""
+        return json.dumps({"conn_type": "grokvideo", "host": self.base_url, "password": self.api_key})
+
     def requests(self) -> Any:
         """Return every submission that the sandbox accepted."""
         return self._json("GET", "/sandbox/requests")
 
+    def entries(self, log: str) -> Any:
+        """Return one of the sandbox's other logs: polls, downloads, uploads or refusals."""
+        return self._json("GET", f"/sandbox/{log}")
+
     def fault(self, script: dict[str, Any]) -> Any:
         """Script a fault."""
         return self._json("POST", "/sandbox/faults", json=script)
+
+    def faults(self) -> Any:
+        """Return the faults that are still to play."""
+        return self._json("GET", "/sandbox/faults")
+
+    def finish(self, request_id: str, state: str = "done") -> Any:
+        """End a generation now."""
+        return self._json("POST", "/sandbox/finish", json={"request_id": request_id, "state": state})
+
+    def set_progress(self, request_id: str, progress: float) -> Any:
+        """Let a generation show this progress until it ends."""
+        return self._json("POST", "/sandbox/progress", json={"request_id": request_id, "progress": progress})
 
     def _json(self, method: str, path: str, **kwargs: Any) -> Any:
         answer = self._http.request(method, f"{self.origin}{path}", timeout=30, **kwargs)

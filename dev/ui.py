@@ -26,12 +26,19 @@ def preferred_port() -> int:
     return port
 
 
-def add_connection(airflow: AirflowStack, sandbox: SandboxProcess) -> None:
-    """Store the connection in the database, where the UI lists it; one in the environment stays invisible."""
+POOL = "grokvideo"
+
+
+def prepare(airflow: AirflowStack, sandbox: SandboxProcess) -> None:
+    """Store the connection in the database, where the UI lists it, and the pool of the mapped example.
+
+    A connection in the environment would stay invisible.
+    """
     # fmt: off
     airflow.run("connections", "add", "grokvideo_default", "--conn-type", "grokvideo",
                 "--conn-host", sandbox.base_url, "--conn-password", sandbox.api_key,
                 "--conn-description", "The sandbox: real MP4 files, no account, no cost")
+    airflow.run("pools", "set", POOL, "4", "Grok videos under way", "--include-deferred")
     # fmt: on
 
 
@@ -39,7 +46,11 @@ def main() -> int:
     home = fresh_home(ROOT / ".ui")
     videos = home / "videos"
     videos.mkdir()
-    env = {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled", "GROKVIDEO_OUTPUT": f"file://{videos}/"}
+    env = {
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "GROKVIDEO_OUTPUT": f"file://{videos}/",
+        "GROKVIDEO_POOL": POOL,
+    }
     try:
         with SignalsAsExceptions(), contextlib.ExitStack() as stack:
             sandbox = stack.enter_context(SandboxProcess(home / "sandbox.log", render_seconds=8))
@@ -47,7 +58,7 @@ def main() -> int:
             airflow = stack.enter_context(
                 AirflowStack(home / "airflow", ROOT / "example_dags", env, port=preferred_port())
             )
-            add_connection(airflow, sandbox)
+            prepare(airflow, sandbox)
             print(
                 f"\n  Airflow   {airflow.base_url}\n"
                 f"  login     {USERNAME} / {airflow.password}\n"

@@ -62,7 +62,11 @@ class AsyncGrokVideoClient:
 
         :raises TransportError: no answer.
         """
-        session = self._session or await self._open()
+        try:
+            session = self._session or await self._open()
+        except OSError as error:
+            reason = f"{error.strerror or error} (verify={self.settings.verify!r})"
+            raise TransportError(f"TLS cannot be set up: {reason}", delivered=False) from error
         sent_at = await self._queue.turn()
         try:
             async with session.get(url, allow_redirects=False, proxy=self._proxy) as response:

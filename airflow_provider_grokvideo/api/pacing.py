@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 
 SLOWEST = 0.1
@@ -30,9 +31,10 @@ class Pace:
 
     def rate(self, now: float) -> float:
         """Requests per second that are allowed now."""
-        if self._rate >= self.limit:
+        doublings = (now - self._rated_at) / RECOVERY_SECONDS
+        if self._rate >= self.limit or doublings >= math.log2(self.limit / self._rate):
             return self.limit
-        return min(self.limit, self._rate * 2 ** ((now - self._rated_at) / RECOVERY_SECONDS))
+        return self._rate * 2**doublings
 
     def due(self, now: float) -> float:
         """When the next request may be sent."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_grokvideo.api.generation import Generation
+from airflow_provider_grokvideo.api.media import invalid
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GrokVideoError,
@@ -54,6 +55,15 @@ class Stop:
 Decision = Ask | Stop
 
 
+def check_seconds(name: str, value: object) -> None:
+    """Refuse an interval or timeout that is none.
+
+    :raises InvalidRequestError: names the argument and the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise invalid(name, value, "a number of seconds above 0")
+
+
 class Poller:
     """Follows one wait and decides after each poll.
 
@@ -84,6 +94,7 @@ class Poller:
         self._changed_at = now
         self._progress: int | None = None
         self._speed: float | None = None
+        self._step = 0
 
     def first_delay(self) -> float:
         """Seconds until the first poll: spread, so that waits that start together do not ask together."""
@@ -139,7 +150,8 @@ class Poller:
         """
         interval = self.poll_interval * (2 if now - self._changed_at > _QUIET_AFTER else 1)
         if self._speed and self._progress is not None:
-            left = (100 - self._progress) / self._speed - (now - self._changed_at)
+            # Progress that moves in steps may be all but one step further than it says.
+            left = (100 - self._progress - self._step) / self._speed - (now - self._changed_at)
             interval = max(interval, left / 2)
         return min(interval, max(MAX_INTERVAL, self.poll_interval))
 
@@ -147,6 +159,7 @@ class Poller:
         if progress is None or progress == self._progress:
             return
         if self._progress is not None and now > self._changed_at:
-            rate = (progress - self._progress) / (now - self._changed_at)
+            self._step = progress - self._progress
+            rate = self._step / (now - self._changed_at)
             self._speed = rate if rate > 0 else None
         self._progress, self._changed_at = progress, now

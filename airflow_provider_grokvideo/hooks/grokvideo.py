@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
 from airflow_provider_grokvideo.exceptions import (
@@ -17,6 +19,8 @@ from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GrokVideoError,
     InvalidRequestError,
+    ServerError,
+    TransportError,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.client import GrokVideoClient
     from airflow_provider_grokvideo.api.generation import Generation
     from airflow_provider_grokvideo.api.polling import Poller, Stop
+    from airflow_provider_grokvideo.api.prices import Prices
     from airflow_provider_grokvideo.api.protocol import Settings
     from airflow_provider_grokvideo.api.request import VideoRequest
     from airflow_provider_grokvideo.storage import Landed
@@ -96,6 +101,19 @@ class GrokVideoHook(BaseHook):
         """The ledger's directory that the connection names."""
         return _text(self.connection.extra_dejson, "ledger_path")
 
+    @property
+    def prices(self) -> Prices:
+        """List prices, with those of the connection's extra or of the configuration laid over them."""
+        from airflow_provider_grokvideo.api.prices import PRICES, read_prices
+
+        given = self.connection.extra_dejson.get("prices") or conf.get("grokvideo", "prices", fallback=None)
+        if not given:
+            return PRICES
+        try:
+            return read_prices(json.loads(given) if isinstance(given, str) else given)
+        except ValueError as error:
+            raise InvalidRequestError(f"prices are no JSON object of prices: {error}") from error
+
     def prepare(self, request: VideoRequest) -> VideoRequest:
         """Settle the model, read image paths, and refuse what this API does not offer. Sends nothing.
 
@@ -152,7 +170,22 @@ class GrokVideoHook(BaseHook):
 
         poller = Poller(poll_interval=poll_interval, deadline=time.time() + timeout, now=time.time())
         stop = self.follow(request_id, poller)
-        return generation_of(event_of(stop, request_id, poller.generation, poller.polls), timeout)
+        generation = generation_of(event_of(stop, request_id, poller.generation, poller.polls), timeout)
+        return poller.generation or generation
+
+    def get_finished(self, request_id: str) -> Generation:
+        """Ask about a generation that was seen final, for its current URL; again where an answer is lost.
+
+        :raises GrokVideoError: the API does not confirm it now.
+        """
+        from airflow_provider_grokvideo.repetition import attempts
+
+        for attempt in attempts(TransportError, ApiError):
+            with attempt:
+                generation = self.get_generation(request_id)
+                if not generation.is_final:
+                    raise ServerError("the API takes back that it is final", request_id=request_id)
+        return generation
 
     def follow(self, request_id: str, poller: Poller) -> Stop:
         """Poll until the poller says that the wait is over; log what changes."""
@@ -268,7 +301,10 @@ _look_ups: dict[str, _LookUp] = {}
 async def _look_up(conn_id: str) -> Settings:
     from airflow.providers.common.compat.connection import get_async_connection
 
-    return settings_of(await get_async_connection(conn_id))
+    try:
+        return settings_of(await get_async_connection(conn_id))
+    except AirflowNotFoundException as error:
+        raise InvalidRequestError(f"the connection {conn_id} is not defined: {error}") from error
 
 
 def describe(news: Generation | GrokVideoError) -> str:
@@ -284,19 +320,25 @@ def describe(news: Generation | GrokVideoError) -> str:
 def _base_url(connection: Connection) -> str:
     from airflow_provider_grokvideo.api.protocol import COMETAPI_HOST, COMETAPI_URL
 
-    host = (connection.host or "").strip().rstrip("/")
+    host = (connection.host or "").strip()
     if not host:
         return COMETAPI_URL
     scheme = connection.schema if connection.schema in {"http", "https"} else "https"
-    parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
-    netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+    try:
+        parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
+        netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+        usable = parts.scheme in {"http", "https"} and parts.hostname and "@" not in netloc
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() for character in host):
+        # What stands before an @ may be a password.
+        raise InvalidRequestError(
+            f"host={host.rpartition('@')[2]!r} of the connection is not allowed; allowed: an http(s) URL or a host "
+            "name, without a user"
+        )
     path = parts.path.rstrip("/")
     if not path and connection.schema not in {None, "", "http", "https"}:
         path = f"/{connection.schema.strip('/')}"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in netloc:
-        raise InvalidRequestError(
-            f"host={host!r} of the connection is not allowed; allowed: an http(s) URL or a host name"
-        )
     if not path:
         path = "/grok/v1" if parts.hostname == COMETAPI_HOST else "/v1"
     return f"{parts.scheme}://{netloc}{path}"
@@ -331,9 +373,10 @@ def _verify(value: object) -> bool | str:
         return True
     if isinstance(value, bool):
         return value
-    if not isinstance(value, str):
+    word = value.strip() if isinstance(value, str) else ""
+    chosen = {"true": True, "false": False}.get(word.lower(), word)
+    if isinstance(chosen, str) and not (chosen and Path(chosen).exists()):
         raise InvalidRequestError(
-            f"verify={value!r} of the connection's extra is not allowed; allowed: true, false or a CA file"
+            f"verify={value!r} of the connection's extra is not allowed; allowed: true, false or a CA file that exists"
         )
-    word = value.strip()
-    return {"true": True, "false": False}.get(word.lower(), word)
+    return chosen

@@ -16,9 +16,14 @@ def style_of(request: web.Request) -> Style:
     return "comet" if request.path.startswith("/grok/") else "xai"
 
 
+def _encoded(answer: Answer) -> bytes:
+    # A caller's own text may come back in it, half a surrogate pair included.
+    return answer.text.encode(errors="replace")
+
+
 def send(answer: Answer) -> web.Response:
     """The answer as it should be."""
-    body = answer.text.encode()
+    body = _encoded(answer)
     if not body:
         return web.Response(status=answer.status, headers=answer.headers)
     return web.Response(
@@ -39,7 +44,7 @@ def hang_up(request: web.Request) -> web.Response:
 
 async def send_half(request: web.Request, answer: Answer) -> web.StreamResponse:
     """Promise the whole body, send the first half, close."""
-    body = answer.text.encode()
+    body = _encoded(answer)
     return await send_part(request, body[: len(body) // 2], len(body), answer.content_type)
 
 

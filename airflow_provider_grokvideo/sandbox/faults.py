@@ -90,7 +90,7 @@ class Fault:
         """Refuse a fault that could never play."""
         if self.on not in FAULTS:
             raise ValueError(f"unknown 'on' {self.on!r}; known: {', '.join(FAULTS)}")
-        if self.on == "outcome":
+        if self.name == "moderated" and self.on in {"poll", "outcome"}:
             self.name = outcome_named(self.name)
         if self.name not in FAULTS[self.on]:
             known = ", ".join(FAULTS[self.on])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import urllib.error
 import urllib.request
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -26,6 +28,7 @@ class Films:
         self._seed = seed
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._rendering: dict[str, asyncio.Task[bytes]] = {}
+        self._stopping = threading.Event()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sandbox-render")
 
     async def get(self, job: Job) -> bytes:
@@ -43,33 +46,39 @@ class Films:
 
     async def close(self) -> None:
         """Give up what is still being rendered."""
+        self._stopping.set()
         tasks = list(self._rendering.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        # Rendering looks at _stopping before every frame, so this does not take long.
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def _render(self, job: Job) -> bytes:
-        content = await asyncio.get_running_loop().run_in_executor(self._threads, _film_bytes, job, self._seed)
+        content = await asyncio.get_running_loop().run_in_executor(
+            self._threads, _film_bytes, job, self._seed, lambda: not self._stopping.is_set()
+        )
         self._kept[job.request_id] = content
         while sum(map(len, self._kept.values())) > _KEPT_BYTES and len(self._kept) > 1:
             self._kept.popitem(last=False)
         return content
 
 
-def _film_bytes(job: Job, seed: int | None) -> bytes:
+def _film_bytes(job: Job, seed: int | None, keep_going: Callable[[], bool]) -> bytes:
     from airflow_provider_grokvideo.sandbox.render import render
 
     width, height = FRAME_SIZES[job.resolution][job.aspect_ratio]
     picture = _picture(job)
-    film = Film(job.request_id, job.prompt, _LABELS[job.kind], width, height, job.duration, seed, picture)
-    return render(film)
+    # Half a surrogate pair is valid JSON but cannot be drawn.
+    prompt = job.prompt.encode(errors="replace").decode()
+    film = Film(job.request_id, prompt, _LABELS[job.kind], width, height, job.duration, seed, picture)
+    return render(film, keep_going)
 
 
 def _picture(job: Job) -> bytes | None:
     """The image to animate, where the sandbox can have it without leaving the machine."""
     candidates = [job.body.get("image"), *(job.body.get("reference_images") or [])]
-    url = next((c["url"] for c in candidates if isinstance(c, dict) and c.get("url")), None)
+    url = next((c["url"] for c in candidates if isinstance(c, dict) and isinstance(c.get("url"), str)), None)
     if url is None:
         return None
     if url.startswith("data:"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    import ssl
 
 Envelope = Literal["raw", "wrapped", "xai"]
 ENVELOPES: tuple[str, ...] = get_args(Envelope)

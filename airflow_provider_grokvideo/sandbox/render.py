@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,11 @@ class RendererMissingError(RuntimeError):
     """PyAV or Pillow is not installed."""
 
 
-def render(film: Film) -> bytes:
+class RenderingStoppedError(RuntimeError):
+    """The sandbox stopped before the video was ready."""
+
+
+def render(film: Film, keep_going: Callable[[], bool] = lambda: True) -> bytes:
     """Encode the film. Slow enough to belong in a thread; equal films give equal bytes."""
     try:
         import av
@@ -38,9 +43,9 @@ def render(film: Film) -> bytes:
             stream.pix_fmt = "yuv420p"
             stream.time_base = Fraction(1, FRAMES_PER_SECOND)
             for number in range(round(film.seconds * FRAMES_PER_SECOND)):
-                frame = av.VideoFrame.from_image(  # type: ignore[no-untyped-call]
-                    artwork.frame(number / FRAMES_PER_SECOND)
-                )
+                if not keep_going():
+                    raise RenderingStoppedError(film.request_id)
+                frame = av.VideoFrame.from_image(artwork.frame(number / FRAMES_PER_SECOND))
                 frame.pts = number
                 frame.time_base = Fraction(1, FRAMES_PER_SECOND)
                 container.mux(stream.encode(frame))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -112,8 +113,10 @@ async def _trickle(request: web.Request, content: bytes, bytes_per_second: float
     response = web.StreamResponse(headers={"Content-Type": _MP4, "Content-Length": str(len(content))})
     await response.prepare(request)
     step = max(1, int(bytes_per_second * _TICK))
-    for start in range(0, len(content), step):
-        await response.write(content[start : start + step])
-        await asyncio.sleep(_TICK)
-    await response.write_eof()
+    # A client that tires of waiting is what this fault is for.
+    with suppress(ConnectionResetError):
+        for start in range(0, len(content), step):
+            await response.write(content[start : start + step])
+            await asyncio.sleep(_TICK)
+        await response.write_eof()
     return response

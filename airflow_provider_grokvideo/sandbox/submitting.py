@@ -136,7 +136,7 @@ def _asked_for(prompt: str) -> Fault | None:
 
 
 def _code_in(text: str) -> str | None:
-    body = _json_object(text.encode())
+    body = _json_object(text.encode(errors="replace"))
     if body is None:
         return None
     nested = body.get("error")
@@ -185,16 +185,23 @@ def _job(studio: Studio, kind: Kind, request: web.Request, body: dict[str, Any],
     model = find_model(name)
     if model is None:  # pragma: no cover - refused before
         raise web.HTTPBadRequest
-    source = studio.source_of(body)
-    asked = body.get("duration") or body.get("seconds") or DEFAULT_DURATION[kind]
+    source = studio.source_of(body) if kind != "generation" else None
+    # An edit has its source's length; edits and extensions have its frame too, whatever they ask for.
+    asked = DEFAULT_DURATION[kind]
+    if kind != "edit":
+        asked = body.get("duration") or body.get("seconds") or asked
     duration: float = asked
     if source is not None and kind == "edit":
         duration = source.duration
     if source is not None and kind == "extension":
         duration = source.duration + asked
-    resolution = source.resolution if source else body.get("resolution") or DEFAULT_RESOLUTION
-    if resolution not in model.per_second:
-        resolution = DEFAULT_RESOLUTION
+    aspect_ratio, resolution = DEFAULT_ASPECT_RATIO, DEFAULT_RESOLUTION
+    if source is not None:
+        aspect_ratio = source.aspect_ratio
+        resolution = source.resolution if source.resolution in model.per_second else DEFAULT_RESOLUTION
+    elif kind == "generation":
+        aspect_ratio = body.get("aspect_ratio") or aspect_ratio
+        resolution = body.get("resolution") or resolution
     images = len(body.get("reference_images") or []) + (body.get("image") is not None)
     return Job(
         request_id=studio.jobs.new_id(),
@@ -205,7 +212,7 @@ def _job(studio: Studio, kind: Kind, request: web.Request, body: dict[str, Any],
         model=ALIASES[name].name if name in ALIASES else name,
         prompt=prompt,
         duration=duration,
-        aspect_ratio=source.aspect_ratio if source else body.get("aspect_ratio") or DEFAULT_ASPECT_RATIO,
+        aspect_ratio=aspect_ratio,
         resolution=resolution,
         cost_ticks=cost_in_ticks(model, resolution, duration if kind == "edit" else asked, images),
         render_seconds=studio.options.render_seconds,

@@ -56,6 +56,13 @@ class GrokVideoTrigger(BaseTrigger):
         except (AuthenticationError, InvalidRequestError) as error:
             # The connection itself is at fault; nothing was asked.
             stop = Stop("error", error)
+        except asyncio.CancelledError:
+            # A clear, a kill or a triggerer going down: nothing is cancelled at the API, which offers no way to.
+            self.log.info(
+                "This wait for generation %s stops. The generation goes on and is billed; a retry or clear resumes it",
+                self.request_id,
+            )
+            raise
         self.log.info("Generation %s: waiting ended with %s", self.request_id, stop.outcome)
         yield TriggerEvent(event_of(stop, self.request_id, poller.generation, poller.polls))
 

@@ -1,0 +1,214 @@
+"""Every fault of polls and videos, seen from the other end of a real connection."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+from airflow_provider_grokvideo.sandbox import Sandbox
+
+KEY = {"Authorization": "Bearer sandbox-key"}
+
+
+@pytest.fixture(scope="module")
+def running():
+    with Sandbox(render_seconds=60) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running):
+    yield running
+    running.clear_faults()
+
+
+def post(base, prompt="A misty lake", timeout=10, **body):
+    return requests.post(
+        f"{base}/videos/generations",
+        json={"prompt": prompt, **body},
+        headers=KEY,
+        timeout=timeout,
+        allow_redirects=False,
+    )
+
+
+def submit(sandbox, prompt="A misty lake", **body):
+    answer = post(sandbox.xai_base_url, prompt, **body)
+    assert answer.status_code == 200
+    return answer.json()["request_id"]
+
+
+def poll(base, request_id, timeout=10):
+    return requests.get(f"{base}/videos/{request_id}", headers=KEY, timeout=timeout)
+
+
+def done_video(sandbox, prompt="A misty lake"):
+    request_id = submit(sandbox, prompt, duration=1)
+    sandbox.finish(request_id)
+    return request_id, poll(sandbox.xai_base_url, request_id).json()["video"]["url"]
+
+
+# --- poll -----------------------------------------------------------------------------------------
+
+
+def spoiled_poll(sandbox, name, base=None, **options):
+    request_id = submit(sandbox)
+    sandbox.set_progress(request_id, 30)
+    sandbox.fault("poll", name, request_id=request_id, **options)
+    answer = poll(base or sandbox.base_url, request_id)
+    assert sandbox.polls[-1]["fault"] == name
+    assert sandbox.polls[-1]["status"] == answer.status_code
+    # It was one answer, not the job's fate.
+    assert sandbox.submissions[-1]["state"] == ("done" if name == "no_status" else "pending")
+    return request_id, answer
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("rate_limited", 429),
+        ("server_error", 500),
+        ("bad_gateway", 502),
+        ("html", 200),
+        ("not_found", 404),
+        ("task_not_exist", 400),
+        ("bad_key", 401),
+        ("empty_202", 202),
+        ("moderated_400", 400),
+    ],
+)
+def test_poll_statuses(sandbox, name, status):
+    _, answer = spoiled_poll(sandbox, name)
+    assert answer.status_code == status
+    assert (answer.text == "") == (name == "empty_202")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("bare_id", {"request_id": "ID"}),
+        ("data_null", {"code": "success", "message": "", "data": None}),
+        ("unknown_status", {"status": "rendering_shadows", "progress": 30}),
+        ("string_progress", {"request_id": "ID", "status": "pending", "progress": "30%"}),
+        ("raw", {"request_id": "ID", "status": "processing", "progress": 30}),
+        ("xai", {"status": "pending", "progress": 30}),
+        ("expired", {"request_id": "ID", "status": "expired"}),
+    ],
+)
+def test_poll_bodies(sandbox, name, expected):
+    request_id, answer = spoiled_poll(sandbox, name)
+    if "request_id" in expected:
+        expected = {**expected, "request_id": request_id}
+    assert answer.json() == expected
+
+
+def test_wrapped_polls(sandbox):
+    request_id, answer = spoiled_poll(sandbox, "wrapped")
+    assert answer.json()["data"]["task_id"] == request_id
+    _, answer = spoiled_poll(sandbox, "failed_wrapped")
+    data = answer.json()["data"]
+    assert (data["status"], data["data"]) == ("FAILURE", None)
+    assert data["fail_reason"]
+
+
+def test_failed_and_moderated_shapes(sandbox):
+    failed = spoiled_poll(sandbox, "failed")[1].json()
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "internal_error")
+    moderated = spoiled_poll(sandbox, "moderated_failed")[1].json()
+    assert (moderated["status"], moderated["error"]["code"]) == ("failed", "invalid_argument")
+    assert "moderation" in moderated["error"]["message"]
+    assert moderated["usage"]["cost_in_usd_ticks"] > 0
+    done = spoiled_poll(sandbox, "moderated_done")[1].json()
+    assert (done["status"], done["video"]) == ("done", {"duration": 8, "respect_moderation": False})
+    refused = spoiled_poll(sandbox, "moderated_400")[1].json()
+    assert refused["code"] == "imagine:content-moderated"
+    assert refused["usage"]["cost_in_usd_ticks"] > 0
+    assert "url" not in spoiled_poll(sandbox, "done_without_url")[1].json()["video"]
+    # xAI's clients require the field.
+    assert spoiled_poll(sandbox, "moderated_done", sandbox.xai_base_url)[1].json()["video"]["url"] == ""
+
+
+def test_done_without_a_status(sandbox):
+    _, answer = spoiled_poll(sandbox, "no_status")
+    assert "status" not in answer.json()
+    assert requests.head(answer.json()["video"]["url"], timeout=30).status_code == 200
+
+
+def test_polls_that_break_off(sandbox):
+    request_id = submit(sandbox)
+    sandbox.fault("poll", "close")
+    with pytest.raises(requests.ConnectionError):
+        poll(sandbox.base_url, request_id)
+    assert sandbox.polls[-1]["status"] is None
+    sandbox.fault("poll", "half_answer")
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        poll(sandbox.base_url, request_id)
+    sandbox.fault("poll", "slow", delay=30)
+    with pytest.raises(requests.ReadTimeout):
+        poll(sandbox.base_url, request_id, timeout=0.3)
+
+
+# --- video ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "status"), [("not_found", 404), ("server_error", 500), ("html", 200)])
+def test_videos_that_are_not_there(sandbox, name, status):
+    request_id, url = done_video(sandbox)
+    sandbox.fault("video", name, request_id=request_id)
+    answer = requests.get(url, timeout=30)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+    assert requests.get(url, timeout=30).headers["Content-Type"] == "video/mp4"
+
+
+def test_an_expired_address_is_replaced_by_the_next_poll(sandbox):
+    request_id, url = done_video(sandbox)
+    sandbox.fault("video", "expired_url", request_id=request_id)
+    for _ in range(2):
+        assert requests.get(url, timeout=30).status_code == 403
+    fresh = poll(sandbox.base_url, request_id).json()["video"]["url"]
+    assert fresh != url
+    assert requests.get(fresh, timeout=30).status_code == 200
+    assert requests.get(url, timeout=30).status_code == 403
+
+
+def test_addresses_cannot_be_made_up(sandbox):
+    _, url = done_video(sandbox)
+    for wrong in (
+        url.split("?")[0],
+        url[:-1] + ("0" if url[-1] != "0" else "1"),
+        url.replace("serial=1", "serial=2"),
+    ):
+        assert requests.get(wrong, timeout=30).status_code == 403
+
+
+def test_addresses_expire():
+    with Sandbox(render_seconds=0, url_lifetime=-1) as sandbox:
+        _, url = done_video(sandbox)
+        assert requests.get(url, timeout=30).status_code == 403
+
+
+def test_a_video_cut_short(sandbox):
+    request_id, url = done_video(sandbox)
+    whole = requests.get(url, timeout=30).content
+    sandbox.fault("video", "cut_short", request_id=request_id, bytes=1000)
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="1000 bytes read"):
+        requests.get(url, timeout=30)
+    sandbox.fault("video", "cut_clean", request_id=request_id)
+    cut = requests.get(url, timeout=30)
+    assert cut.headers["Content-Length"] == str(len(whole) // 2)
+    assert whole.startswith(cut.content)
+
+
+def test_slow_videos(sandbox):
+    request_id, url = done_video(sandbox)
+    sandbox.fault("video", "slow", request_id=request_id, delay=30)
+    with pytest.raises(requests.ReadTimeout):
+        requests.get(url, timeout=0.3)
+    sandbox.fault("video", "trickle", request_id=request_id, bytes_per_second=10_000)
+    with requests.get(url, timeout=30, stream=True) as answer:
+        assert next(answer.iter_content(100))[4:8] == b"ftyp"
+    sandbox.fault("video", "trickle", request_id=request_id, bytes_per_second=100_000_000)
+    assert len(requests.get(url, timeout=30).content) == int(answer.headers["Content-Length"])
+    sandbox.fault("video", "close", request_id=request_id)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=30)

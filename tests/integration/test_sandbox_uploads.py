@@ -1,0 +1,114 @@
+"""``output.upload_url``: the sandbox really PUTs the video there."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import contextmanager
+
+import pytest
+import requests
+from aiohttp import web
+
+from airflow_provider_grokvideo.sandbox import Sandbox
+
+KEY = {"Authorization": "Bearer sandbox-key"}
+
+
+def submit(base, prompt="A misty lake", what="generations", **body):
+    answer = requests.post(f"{base}/videos/{what}", json={"prompt": prompt, **body}, headers=KEY, timeout=10)
+    answer.raise_for_status()
+    return answer.json()["request_id"]
+
+
+def poll(base, request_id):
+    return requests.get(f"{base}/videos/{request_id}", headers=KEY, timeout=10)
+
+
+@pytest.fixture
+def sandbox():
+    with Sandbox(render_seconds=60) as running:
+        yield running
+
+
+@contextmanager
+def upload_target(status=200):
+    """A real server that accepts PUTs, in a thread of its own."""
+    received, arrived, ready = [], threading.Event(), threading.Event()
+    state = {}
+
+    async def put(request):
+        received.append((request.path_qs, request.headers.get("Content-Type"), await request.read()))
+        arrived.set()
+        return web.Response(status=status)
+
+    async def serve():
+        app = web.Application(client_max_size=2**26)
+        app.router.add_put("/{name:.*}", put)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        state["stop"], state["loop"] = asyncio.Event(), asyncio.get_running_loop()
+        state["url"] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        ready.set()
+        await state["stop"].wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield state["url"], received, arrived
+    finally:
+        state["loop"].call_soon_threadsafe(state["stop"].set)
+        thread.join(10)
+
+
+def test_the_video_is_put_to_the_upload_url_before_the_job_is_done(sandbox):
+    with upload_target() as (origin, received, arrived):
+        request_id = submit(sandbox.base_url, duration=1, output={"upload_url": f"{origin}/bucket/v.mp4?sig=1"})
+        assert sandbox.uploads == []
+        sandbox.finish(request_id)
+        assert arrived.wait(60)
+        body: dict = {}
+        while body.get("status") != "done":
+            body = poll(sandbox.base_url, request_id).json()
+        path, content_type, content = received[0]
+        assert (path, content_type, content[4:8]) == ("/bucket/v.mp4?sig=1", "video/mp4", b"ftyp")
+        assert requests.get(body["video"]["url"], timeout=30).content == content
+        (record,) = sandbox.uploads
+        assert record["request_id"] == request_id
+        assert record["status"] == 200
+        assert record["size_bytes"] == len(content)
+
+
+def test_an_upload_that_breaks_off(sandbox):
+    sandbox.fault("upload", "cut_short")
+    with upload_target(status=403) as (origin, received, arrived):
+        request_id = submit(sandbox.base_url, duration=1, output={"upload_url": f"{origin}/v.mp4"})
+        sandbox.finish(request_id)
+        assert arrived.wait(60)
+        url = None
+        while url is None:
+            url = poll(sandbox.base_url, request_id).json().get("video", {}).get("url")
+        whole = requests.get(url, timeout=30).content
+    assert received[0][2] == whole[: len(whole) // 2]
+    assert sandbox.uploads[0]["status"] == 403
+
+
+def test_an_upload_that_cannot_be_made_is_recorded(sandbox):
+    request_id = submit(sandbox.base_url, duration=1, output={"upload_url": "http://127.0.0.1:9/v.mp4"})
+    sandbox.finish(request_id)
+    while sandbox.submissions[0]["state"] != "done":
+        poll(sandbox.base_url, request_id)
+    (record,) = sandbox.uploads
+    assert record["status"] is None
+    assert "ClientConnectorError" in record["error"]
+
+
+def test_a_failed_job_uploads_nothing(sandbox):
+    request_id = submit(sandbox.base_url, output={"upload_url": "http://127.0.0.1:9/v.mp4"})
+    sandbox.finish(request_id, "failed")
+    assert poll(sandbox.base_url, request_id).json()["status"] == "failed"
+    assert sandbox.uploads == []

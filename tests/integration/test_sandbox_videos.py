@@ -1,0 +1,218 @@
+"""The sandbox's videos are what was asked for, down to the frame."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from airflow_provider_grokvideo.sandbox import Sandbox
+from airflow_provider_grokvideo.sandbox.catalogue import FRAME_SIZES
+
+av = pytest.importorskip("av")
+Image = pytest.importorskip("PIL.Image")
+
+KEY = {"Authorization": "Bearer sandbox-key"}
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(render_seconds=0) as running:
+        yield running
+
+
+def submit(sandbox, what="generations", **body):
+    body.setdefault("prompt", "Slow dolly over a misty lake")
+    answer = requests.post(f"{sandbox.base_url}/videos/{what}", json=body, headers=KEY, timeout=10)
+    answer.raise_for_status()
+    return answer.json()["request_id"]
+
+
+def url_of(sandbox, request_id):
+    answer = requests.get(f"{sandbox.base_url}/videos/{request_id}", headers=KEY, timeout=10)
+    return answer.json()["video"]["url"]
+
+
+def make(sandbox, **body):
+    answer = requests.get(url_of(sandbox, submit(sandbox, **body)), timeout=120)
+    assert answer.headers["Content-Type"] == "video/mp4"
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    return answer.content
+
+
+def frames_of(content):
+    with av.open(io.BytesIO(content)) as container:
+        return [frame.to_image() for frame in container.decode(video=0)]
+
+
+def check(content, seconds, size):
+    with av.open(io.BytesIO(content)) as container:
+        (stream,) = container.streams.video
+        rate = float(stream.average_rate)
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.width, stream.height) == size
+        assert abs(container.duration / 1_000_000 - seconds) <= 1 / rate
+        assert sum(1 for _ in container.decode(video=0)) == round(seconds * rate)
+    # faststart: the index comes before the pictures.
+    assert 0 < content.find(b"moov") < content.find(b"mdat")
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds", "size"),
+    [
+        ({}, 8, (848, 480)),
+        ({"duration": 1, "aspect_ratio": "1:1"}, 1, (480, 480)),
+        ({"duration": 3, "aspect_ratio": "9:16"}, 3, (480, 848)),
+        ({"duration": 1, "aspect_ratio": "4:3"}, 1, (640, 480)),
+        ({"duration": 2, "aspect_ratio": "3:4", "resolution": "720p"}, 2, (720, 960)),
+        ({"duration": 1, "aspect_ratio": "16:9", "resolution": "720p"}, 1, (1280, 720)),
+        ({"duration": 1, "aspect_ratio": "2:3", "resolution": "720p"}, 1, (720, 1080)),
+        ({"duration": 1, "resolution": "1080p", "model": "grok-imagine-video-1.5"}, 1, (1920, 1080)),
+        ({"duration": 15, "aspect_ratio": "3:2"}, 15, (720, 480)),
+    ],
+)
+def test_duration_ratio_and_resolution(sandbox, body, seconds, size):
+    check(make(sandbox, **body), seconds, size)
+
+
+def test_frame_sizes_keep_their_promises():
+    for resolution, sizes in FRAME_SIZES.items():
+        for ratio, (width, height) in sizes.items():
+            across, down = map(int, ratio.split(":"))
+            assert abs(width / height - across / down) <= 0.01 * across / down, (resolution, ratio)
+            assert min(width, height) == int(resolution.removesuffix("p"))
+            assert width % 2 == height % 2 == 0
+
+
+def test_edits_and_extensions(sandbox):
+    source = submit(sandbox, duration=2, aspect_ratio="1:1")
+    video = {"url": url_of(sandbox, source)}
+    check(make(sandbox, what="edits", video=video), 2, (480, 480))
+    check(make(sandbox, what="extensions", video=video, duration=1), 3, (480, 480))
+    elsewhere = {"url": "https://example.com/in.mp4"}
+    check(make(sandbox, what="edits", video=elsewhere), 8, (848, 480))
+
+
+def test_the_picture_moves_and_the_prompt_is_on_it(sandbox):
+    frames = frames_of(make(sandbox, duration=1))
+    other = frames_of(make(sandbox, duration=1, prompt="Something else entirely, and rather longer than that"))
+    assert frames[0].tobytes() != frames[-1].tobytes()
+    assert frames[0].tobytes() != other[0].tobytes()
+    # White letters on a dark panel in the lower half.
+    panel = frames[0].convert("L").crop((40, 240, 808, 450))
+    darkest, brightest = panel.getextrema()
+    assert brightest - darkest > 180
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["日本の雪 🎬 снег عربى", "word " * 500, "x" * 2000, "\x00\n\t ok", "…", "a\u0301", "half \ud83c"],
+)
+def test_any_prompt_can_be_written(sandbox, prompt):
+    check(make(sandbox, prompt=prompt, duration=1, aspect_ratio="9:16"), 1, (480, 848))
+
+
+def red_picture():
+    content = io.BytesIO()
+    Image.new("RGB", (64, 64), (255, 0, 0)).save(content, "PNG")
+    return content.getvalue()
+
+
+def is_red(frame):
+    red, green, blue = frame.getpixel((frame.width // 2, frame.height // 4))
+    return red > 150 and green < 60 and blue < 60
+
+
+def test_an_image_becomes_the_background(sandbox):
+    uri = "data:image/png;base64," + base64.b64encode(red_picture()).decode()
+    assert is_red(frames_of(make(sandbox, duration=1, image={"url": uri}))[5])
+    assert is_red(frames_of(make(sandbox, duration=1, reference_images=[{"url": uri}]))[5])
+    # Looks like a PNG to whoever reads only its first bytes; what cannot be had is left out.
+    broken = "data:image/png;base64," + base64.b64encode(red_picture()[:30]).decode()
+    for url in (broken, "http://127.0.0.1:9/none.png", "https://unreachable.invalid/a.png"):
+        assert not is_red(frames_of(make(sandbox, duration=1, image={"url": url}))[5])
+
+
+def test_an_image_on_this_machine_is_fetched(sandbox):
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Picture(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(red_picture())
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Picture)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/red.png"
+        assert is_red(frames_of(make(sandbox, duration=1, image={"url": url}))[5])
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_same_seed_and_request_give_the_same_file():
+    files = []
+    for seed in (3, 3, 4):
+        with Sandbox(render_seconds=0, seed=seed) as sandbox:
+            files.append(make(sandbox, duration=2))
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+def test_ranges(sandbox):
+    url = url_of(sandbox, submit(sandbox, duration=1))
+    whole = requests.get(url, timeout=30).content
+    total = len(whole)
+    for asked, part in (
+        ("bytes=0-99", slice(0, 100)),
+        ("bytes=100-", slice(100, None)),
+        ("bytes=-50", slice(total - 50, None)),
+        (f"bytes=10-{total * 2}", slice(10, None)),
+    ):
+        answer = requests.get(url, headers={"Range": asked}, timeout=30)
+        assert (answer.status_code, answer.content) == (206, whole[part])
+        assert answer.headers["Content-Range"].endswith(f"/{total}")
+    beyond = requests.get(url, headers={"Range": f"bytes={total}-"}, timeout=30)
+    assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{total}")
+    assert requests.get(url, headers={"Range": "lines=1-2"}, timeout=30).content == whole
+    assert sandbox.downloads[-1]["range"] == "lines=1-2"
+    head = requests.head(url, timeout=30)
+    assert (head.headers["Content-Length"], head.headers["Accept-Ranges"]) == (str(total), "bytes")
+
+
+def test_many_fetches_at_once_render_once_and_agree(sandbox):
+    url = url_of(sandbox, submit(sandbox, duration=4))
+    with ThreadPoolExecutor(8) as pool:
+        contents = set(pool.map(lambda _: requests.get(url, timeout=60).content, range(8)))
+    assert len(contents) == 1
+
+
+def test_a_key_sent_to_the_video_host_is_noticed(sandbox):
+    url = url_of(sandbox, submit(sandbox, duration=1))
+    requests.get(url, timeout=30)
+    assert sandbox.downloads[-1]["authorization"] is False
+    requests.get(url, headers=KEY, timeout=30)
+    assert sandbox.downloads[-1]["authorization"] is True
+
+
+def test_the_video_host_can_differ_from_the_api():
+    with Sandbox(render_seconds=0, video_origin="http://cdn.example:1") as sandbox:
+        assert url_of(sandbox, submit(sandbox)).startswith("http://cdn.example:1/videos/")
+
+
+def test_a_video_that_is_not_done_is_not_there():
+    with Sandbox(render_seconds=60) as sandbox:
+        request_id = submit(sandbox)
+        for name in (request_id, "unknown"):
+            assert requests.get(f"{sandbox.origin}/videos/{name}.mp4", timeout=10).status_code == 404
