@@ -7,6 +7,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -161,12 +162,16 @@ def _land_once(client: GrokVideoClient, url: str, target: ObjectStoragePath, req
     partial = target.parent / f".{target.name}.{quote(request_id, safe='')}.part"
     digest, check, size = hashlib.sha256(), Mp4Check(), 0
     try:
-        with _writer(partial) as file:
+        # Hashing takes as long as receiving does, so another thread does it meanwhile, one chunk behind.
+        with _writer(partial) as file, ThreadPoolExecutor(1, "grokvideo-sha256") as helper:
+            hashing = helper.submit(digest.update, b"")
             for chunk in _chunks(client, url):
+                hashing.result()
+                hashing = helper.submit(digest.update, chunk)
                 file.write(chunk)
-                digest.update(chunk)
                 check.feed(chunk)
                 size += len(chunk)
+            hashing.result()
         check.finish()
         partial.fs.mv(partial.path, target.path)
     except GrokVideoError:
