@@ -71,11 +71,13 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "preview_roots": {
                         "description": "URIs, separated by commas or spaces, below which the video preview in the "
-                        "UI may play files that a task of this provider has landed. A file in the task's own "
-                        "output_path plays without it, for as long as Airflow keeps the task's rendered fields.",
+                        "UI may play files that a task of this provider has landed. {dag_id} stands for the DAG's id; "
+                        "without it, whoever may edit one DAG's XComs can show the files of all. A file in the "
+                        "task's own output_path plays without a root, for as long as Airflow keeps the task's "
+                        "rendered fields.",
                         "version_added": "0.1.0",
                         "type": "string",
-                        "example": "s3://bucket/videos/, file:///data/videos/",
+                        "example": "s3://bucket/videos/{dag_id}/, file:///data/videos/",
                         "default": None,
                     },
                     "preview_progress": {

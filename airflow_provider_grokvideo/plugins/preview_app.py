@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,7 +85,7 @@ def run_page(dag_id: str, run_id: str) -> HTMLResponse:
 def run_videos(dag_id: str, run_id: str, offset: int = 0) -> JSONResponse:
     """Every video of a run, some at a time."""
     records, more = _found(lambda: preview_records.page(dag_id, run_id, max(0, offset)))
-    return _json({"videos": [card(record, _roots()) for record in records], "more": more})
+    return _json({"videos": [card(record, _roots(dag_id)) for record in records], "more": more})
 
 
 @videos.get("/tasks/{task_id}/{map_index}")
@@ -99,7 +99,7 @@ def task_page(dag_id: str, run_id: str, task_id: str, map_index: str) -> HTMLRes
 def task_video(dag_id: str, run_id: str, task_id: str, map_index: str) -> JSONResponse:
     """The video of a task instance; none where another provider's operator ran."""
     record = _record(dag_id, run_id, task_id, map_index)
-    return _json({"videos": [card(record, _roots())] if record.is_own else [], "more": False})
+    return _json({"videos": [card(record, _roots(dag_id))] if record.is_own else [], "more": False})
 
 
 @videos.get("/tasks/{task_id}/{map_index}/progress")
@@ -117,7 +117,7 @@ def task_media(request: Request, dag_id: str, run_id: str, task_id: str, map_ind
     """The landed file, or a range of it."""
     record = _record(dag_id, run_id, task_id, map_index)
     try:
-        grant = may_play(record, _roots())
+        grant = may_play(record, _roots(dag_id))
     except Refused as refusal:
         raise HTTPException(403 if record.is_own and record.result else 404, str(refusal)) from refusal
     headers = {
@@ -165,9 +165,9 @@ def _found(look_up: Callable[[], T]) -> T:
         raise HTTPException(404, str(error)) from error
 
 
-@cache
-def _roots() -> list[Location]:
-    places, mistakes = parse_roots(conf.get("grokvideo", "preview_roots", fallback=None))
+@lru_cache(maxsize=1024)
+def _roots(dag_id: str) -> list[Location]:
+    places, mistakes = parse_roots(conf.get("grokvideo", "preview_roots", fallback=None), dag_id)
     if mistakes:
         log.error("[grokvideo] preview_roots: these name no place and are ignored: %s", ", ".join(mistakes))
     return places

@@ -81,9 +81,10 @@ def _records(session: Session, dag_id: str, run_id: str, which: Any, offset: int
             table.map_index == ti.map_index,
         )
 
-    columns: Any = (ti.task_id, ti.map_index, ti.state, ti.try_number, ti.dag_version_id, ti._rendered_map_index)
+    columns: list[Any] = [ti.task_id, ti.map_index, ti.state, ti.try_number, ti.dag_version_id, ti._rendered_map_index]
+    columns += [rendered.rendered_fields, returned.value, pushed.value]
     rows = session.execute(
-        select(*columns, rendered.rendered_fields, returned.value, pushed.value)
+        select(*columns)
         .outerjoin(rendered, same(rendered))
         .outerjoin(returned, and_(same(returned), returned.key == "return_value"))
         .outerjoin(pushed, and_(same(pushed), pushed.key == "request_id"))

@@ -200,13 +200,13 @@ def state_of(record: Record) -> str:
     return _ENDED_BADLY.get(record.state or "", "skipped")
 
 
-def parse_roots(configured: str | None) -> tuple[list[Location], list[str]]:
-    """The places that ``[grokvideo] preview_roots`` names, and what in it names none."""
+def parse_roots(configured: str | None, dag_id: str) -> tuple[list[Location], list[str]]:
+    """The places that ``[grokvideo] preview_roots`` names for a DAG, and what in it names none."""
     places: list[Location] = []
     mistakes: list[str] = []
     for root in filter(None, re.split(r"[,\s]+", configured or "")):
         try:
-            places.append(Location.parse(root))
+            places.append(Location.parse(root.replace("{dag_id}", dag_id)))
         except Refused:
             mistakes.append(root)
     return places, mistakes

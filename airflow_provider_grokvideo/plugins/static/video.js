@@ -14,7 +14,7 @@ let shown = 1;
 
 const TOKENS = {
   "--bg": "bg", "--fg": "fg", "--muted": "fg-muted", "--border": "border", "--raised": "bg-subtle",
-  "--done": "success-solid", "--rendering": "deferred-solid", "--failed": "failed-solid",
+  "--done": "success-solid", "--error": "fg-error", "--rendering": "deferred-solid", "--failed": "failed-solid",
   "--retrying": "up_for_retry-solid", "--focus": "brand-focus-ring",
 };
 
@@ -32,6 +32,7 @@ function paint() {
   const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   page.classList.toggle("dark", (chosen ?? system) === "dark");
   const styles = outer && getComputedStyle(outer);
+  if (outer) page.style.setProperty("--font", getComputedStyle(window.parent.document.body).fontFamily);
   for (const [name, token] of Object.entries(TOKENS)) {
     const value = styles?.getPropertyValue(`--chakra-colors-${token}`).trim();
     if (value) page.style.setProperty(name, value);
@@ -76,11 +77,17 @@ function size(bytes) {
   return `${unit ? bytes.toFixed(1) : bytes} ${units[unit]}`;
 }
 
+// Cents at least, and not a digit less than the API has said.
+function money(amount) {
+  const digits = amount.split(".")[1]?.length ?? 0;
+  return Number(amount).toFixed(Math.max(2, digits));
+}
+
 function facts(video) {
   return [
     ["Model", video.model],
     ["Duration", video.duration && `${video.duration} s`],
-    ["Cost", video.cost_usd && `$${video.cost_usd}`],
+    ["Cost", video.cost_usd && `$${money(video.cost_usd)}`],
     ["Size", video.size_bytes && size(video.size_bytes)],
     ["Took", video.elapsed_seconds && `${video.elapsed_seconds.toFixed(1)} s`],
     ["Request", video.request_id, "code"],
@@ -104,6 +111,10 @@ function place(video) {
 
 function draw(card) {
   const { video, said, node } = card;
+  // What has not changed stays, so that a selected text stays selected.
+  const drawn = JSON.stringify([video, said]);
+  if (card.drawn === drawn) return;
+  card.drawn = drawn;
   const found = said && said.state !== "unknown" && said.state !== "pending" ? said.state : null;
   const state = video.state === "failed" && found && found !== "done" ? found : video.state;
   const tone = { moderated: "failed", expired: "failed", submitting: "rendering", submitted: "rendering" }[state];
@@ -260,8 +271,9 @@ function tell(text) {
 }
 
 function isOver() {
-  const final = ["done", "failed", "skipped"];
-  return cards.size === 0 || [...cards.values()].every(({ video, said }) => final.includes(video.state) || said?.state === "done");
+  const settled = ({ video, said }) => ["done", "failed", "skipped"].includes(video.state)
+    || (video.state === "submitted" && said && !["pending", "unknown"].includes(said.state));
+  return [...cards.values()].every(settled);
 }
 
 async function run() {
