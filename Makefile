@@ -9,10 +9,10 @@ PYTHON ?= $(VENV)/bin/python
 STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test lint bench clean
+.PHONY: help venv demo ui test test-browser lint bench clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP)  ## create .venv with Airflow, this provider and the development tools
 
@@ -28,6 +28,9 @@ ui: $(STAMP)  ## start a local Airflow with all example DAGs to click through; C
 
 test: $(STAMP)  ## run the unit, integration and end-to-end tests
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+test-browser: $(STAMP)  ## run the tests that need Chromium; UPDATE_IMAGES=1 renews the screenshots of the docs
+	$(PYTHON) -m pytest tests/browser $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## run ruff and mypy
 	$(PYTHON) -m ruff check .

@@ -5,6 +5,7 @@ Every component of Airflow imports this module, so it imports nothing but the pl
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -27,10 +28,15 @@ class LazyApp:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
         if self._app is None:
-            from airflow_provider_grokvideo.plugins.preview_app import create_app
-
-            self._app = create_app()
+            # Some 0.4 s, which would hold up every other request of the API server's event loop.
+            self._app = await asyncio.to_thread(_create_app)
         await self._app(scope, receive, send)
+
+
+def _create_app() -> Callable[[Any, Any, Any], Awaitable[None]]:
+    from airflow_provider_grokvideo.plugins.preview_app import create_app
+
+    return create_app()
 
 
 class GrokVideoPreviewPlugin(AirflowPlugin):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -11,7 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from airflow.providers.common.compat.sdk import AirflowException
+
 from airflow_provider_grokvideo.plugins.preview_videos import Grant, Location
+
+log = logging.getLogger(__name__)
 
 CHUNK = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
@@ -79,7 +84,9 @@ def open_granted(grant: Grant) -> IO[bytes]:
             return file
     except FileNotFoundError as error:
         raise Unavailable("the file does not exist, or not on the machine of Airflow's API server") from error
-    except OSError as error:
+    except (OSError, ValueError, ImportError, AirflowException) as error:
+        # Also a store that this server has no provider or no connection for.
+        log.warning("%s cannot be read for its preview: %s", grant.uri, error)
         raise Unavailable(f"the file cannot be read: {type(error).__name__}") from error
 
 

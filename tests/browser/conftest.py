@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from dev.processes import Child, free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-IMAGES = ROOT / "docs" / "images"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 # fmt: off
 FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking",
@@ -59,9 +59,14 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Return the running stack."""
     home = tmp_path_factory.mktemp("airflow")
-    videos, root, dags = (tmp_path_factory.mktemp(name) for name in ("videos", "root", "dags"))
+    root, dags = (tmp_path_factory.mktemp(name) for name in ("root", "dags"))
     shutil.copy(HERE / "films.py", dags)
-    with Sandbox(seed=7) as fast, Sandbox(seed=8, render_seconds=3600) as slow:
+    # A short path: it is to be read in the screenshots.
+    with (
+        tempfile.TemporaryDirectory(prefix="videos-") as folder,
+        Sandbox(seed=7) as fast,
+        Sandbox(seed=8, render_seconds=3600) as slow,
+    ):
         env = {
             "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "AIRFLOW__CORE__AUTH_MANAGER": "guarded_auth_manager.GuardedAuthManager",
@@ -69,13 +74,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             "AIRFLOW__GROKVIDEO__PREVIEW_ROOTS": f"file://{root}/",
             "AIRFLOW_CONN_GROKVIDEO_DEFAULT": _connection(fast),
             "AIRFLOW_CONN_GROKVIDEO_SLOW": _connection(slow),
-            "FILMS_OUTPUT": f"file://{videos}",
+            "FILMS_OUTPUT": f"file://{folder}",
         }
         with AirflowStack(home, dags, env) as airflow:
             password = json.loads((home / "passwords.json").read_text())["stranger"]
             stranger = AirflowClient(airflow.base_url, "stranger", password)
             stranger.login()
-            yield Stage(airflow, slow, videos, root, stranger)
+            yield Stage(airflow, slow, Path(folder), root, stranger)
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +110,12 @@ def behind_base_path(stage: Stage) -> Iterator[str]:
         yield url
     finally:
         child.stop(timeout=5)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Return where screenshots go: into the documentation only where that is asked for, as each run's differ."""
+    return ROOT / "docs" / "images" if os.environ.get("UPDATE_IMAGES") else tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,6 +140,26 @@ def test_no_file_stays_open_after_a_refusal(root: Path) -> None:
             open_granted(grant(root / "v.mp4", root, 1))
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_store_is_read_through_airflows_own_filesystem(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryFileSystem()
+    store.pipe("/bucket/videos/v.mp4", VIDEO)
+    monkeypatch.setattr(ObjectStoragePath, "fs", property(lambda self: store))
+    uri = "s3://bucket/videos/v.mp4"
+    granted = Grant(uri, Location.parse(uri), Location.parse("s3://bucket/videos/"), len(VIDEO), '"e"')
+
+    assert read(granted) == VIDEO
+    store.rm("/bucket/videos/v.mp4")
+    with pytest.raises(Unavailable, match="does not exist"):
+        open_granted(granted)
+
+
+def test_a_store_that_airflow_does_not_know_is_no_error_of_the_server() -> None:
+    uri = "nowhere://bucket/v.mp4"
+
+    with pytest.raises(Unavailable, match="cannot be read"):
+        open_granted(Grant(uri, Location.parse(uri), Location.parse("nowhere://bucket"), 10, '"e"'))
 
 
 def test_a_large_file_is_sent_in_small_pieces(root: Path) -> None:

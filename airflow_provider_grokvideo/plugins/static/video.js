@@ -1,7 +1,8 @@
 // Shows what the server says about one task instance or one run. Every text is set as text, never as markup.
 
 const page = document.documentElement;
-const base = location.pathname.replace(/\/+$/, "");
+// Airflow leaves its placeholder as it is where a task is not mapped.
+const base = location.pathname.replace(/\/+$/, "").replace(/%7BMAP_INDEX%7D$/i, "-1");
 const list = document.getElementById("videos");
 const more = document.getElementById("more");
 const summary = document.getElementById("summary");
