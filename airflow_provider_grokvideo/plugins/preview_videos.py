@@ -15,6 +15,8 @@ OWN_PACKAGE = "airflow_provider_grokvideo."
 _ALIASES = {"": "file", "local": "file", "s3a": "s3", "s3n": "s3", "gcs": "gs"}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\Z", re.IGNORECASE)
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]|::")
+_LATER = "DYNAMIC (set during execution)"
+"""What Airflow stores as the prompt of a decorated task, whose function returns it."""
 _UNDER_WAY = {None, "scheduled", "queued", "running", "restarting", "deferred", "up_for_reschedule"}
 _ENDED_BADLY = {"failed": "failed", "up_for_retry": "retrying", "upstream_failed": "skipped", "skipped": "skipped"}
 
@@ -176,7 +178,7 @@ def card(record: Record, roots: Sequence[Location]) -> dict[str, Any]:
         "airflow_state": record.state,
         "try_number": record.try_number,
         "state": state,
-        "prompt": _text(record.fields.get("prompt")),
+        "prompt": None if record.fields.get("prompt") == _LATER else _text(record.fields.get("prompt")),
         "model": _text(result.get("model")) or _text(record.fields.get("model")),
         "duration": _number(result.get("duration")) or _number(record.fields.get("duration")),
         "cost_usd": _text(result.get("cost_usd")),

@@ -216,3 +216,9 @@ def test_a_card_holds_nothing_but_plain_values() -> None:
 
     assert [shown[key] for key in ("model", "duration", "cost_usd", "size_bytes", "prompt")] == [None] * 5
     json.dumps(shown)
+
+
+def test_a_prompt_that_a_function_returns_is_not_known() -> None:
+    decorated = Record("make", -1, "running", OPERATOR, fields={"prompt": "DYNAMIC (set during execution)"})
+
+    assert card(decorated, [])["prompt"] is None
