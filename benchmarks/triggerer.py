@@ -48,7 +48,7 @@ class Triggerer:
 
         with create_session() as session:
             document = json.loads(server.connection(max_requests_per_second=rate))
-            session.add(Connection(conn_id="grokvideo_bench", **document | {"extra": json.dumps(document["extra"])}))
+            session.add(Connection(conn_id="grokvideo_bench", **document | {"extra": json.dumps(document["extra"])}))  # noqa: AIR311 - a row of the database
             self._version = _add_run(session)
         self.add([("benchmarks.probe.LagProbe", {"path": str(self.probe)})])
 
@@ -57,7 +57,7 @@ class Triggerer:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"], cwd=ROOT, stdout=log, stderr=log
         )
-        self.wait_for(lambda: self.samples(), 90)
+        self.wait_for(self.samples, 90)
         children = psutil.Process(self._process.pid).children(recursive=True)
         (self.runner,) = children
         return self
@@ -121,7 +121,7 @@ def _add_run(session: Any) -> Any:
     from airflow.models.dag_version import DagVersion
     from airflow.models.dagbundle import DagBundleModel
     from airflow.models.dagrun import DagRun
-    
+
     now = datetime.now(UTC)
     session.execute(DagBundleModel.__table__.insert().values(name="bench"))
     session.execute(
