@@ -9,7 +9,7 @@ PYTHON ?= $(VENV)/bin/python
 STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-browser lint docs bench clean
+.PHONY: help venv demo ui test test-browser kill-table lint docs bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,7 +29,10 @@ ui: $(STAMP)  ## start a local Airflow with all example DAGs to click through; C
 test: $(STAMP)  ## run the unit, integration and end-to-end tests
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
 
-test-browser: $(STAMP)  ## run the tests that need Chromium
+kill-table: $(STAMP)  ## kill workers and triggerers at every moment; what came of it goes to docs/kill-table.md
+	@$(PYTHON) -m tests.e2e.kill_table
+
+test-browser: $(STAMP)  ## run the tests that need Chromium; UPDATE_IMAGES=1 renews the screenshots of the docs
 	$(PYTHON) -m pytest tests/browser $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## run ruff and mypy

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import BaseHook, conf
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
 from airflow_provider_grokvideo.exceptions import (
@@ -301,7 +301,10 @@ _look_ups: dict[str, _LookUp] = {}
 async def _look_up(conn_id: str) -> Settings:
     from airflow.providers.common.compat.connection import get_async_connection
 
-    return settings_of(await get_async_connection(conn_id))
+    try:
+        return settings_of(await get_async_connection(conn_id))
+    except AirflowNotFoundException as error:
+        raise InvalidRequestError(f"the connection {conn_id} is not defined: {error}") from error
 
 
 def describe(news: Generation | GrokVideoError) -> str:
@@ -317,7 +320,7 @@ def describe(news: Generation | GrokVideoError) -> str:
 def _base_url(connection: Connection) -> str:
     from airflow_provider_grokvideo.api.protocol import COMETAPI_HOST, COMETAPI_URL
 
-    host = (connection.host or "").strip().rstrip("/")
+    host = (connection.host or "").strip()
     if not host:
         return COMETAPI_URL
     scheme = connection.schema if connection.schema in {"http", "https"} else "https"

@@ -14,6 +14,8 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_grokvideo import metrics
 from airflow_provider_grokvideo.api.generation import Generation
+from airflow_provider_grokvideo.api.media import invalid
+from airflow_provider_grokvideo.api.polling import check_seconds
 from airflow_provider_grokvideo.api.prices import check_cost, estimate
 from airflow_provider_grokvideo.api.request import DEFAULT_MODEL, VideoRequest
 from airflow_provider_grokvideo.exceptions import (
@@ -132,7 +134,9 @@ class GrokVideoOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if on_unknown_submission not in {"fail", "resubmit"}:
-            raise ValueError(f"on_unknown_submission={on_unknown_submission!r} is not allowed; allowed: fail, resubmit")
+            raise invalid("on_unknown_submission", on_unknown_submission, "fail or resubmit")
+        check_seconds("poll_interval", poll_interval)
+        check_seconds("timeout", timeout)
         self.prompt = prompt
         self.model = model
         self.duration = duration

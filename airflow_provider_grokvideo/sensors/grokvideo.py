@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_grokvideo import metrics
-from airflow_provider_grokvideo.api.polling import Ask, Decision, Poller, Stop
+from airflow_provider_grokvideo.api.polling import Ask, Decision, Poller, Stop, check_seconds
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GenerationTimeoutError,
@@ -65,6 +65,7 @@ class GrokVideoSensor(BaseSensorOperator):
         timeout: float = 900.0,
         **kwargs: Any,
     ) -> None:
+        check_seconds("poll_interval", poll_interval)
         kwargs.setdefault("poke_interval", poll_interval)
         super().__init__(timeout=timeout, **kwargs)
         self.request_id = request_id
