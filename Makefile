@@ -9,10 +9,10 @@ PYTHON ?= $(VENV)/bin/python
 STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test lint bench clean
+.PHONY: help venv demo ui test test-versions test-distributed lint bench clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP)  ## create .venv with Airflow, this provider and the development tools
 
@@ -29,6 +29,9 @@ ui: $(STAMP)  ## start a local Airflow with all example DAGs to click through; C
 test: $(STAMP)  ## run the unit, integration and end-to-end tests
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
 
+test-versions: $(STAMP)  ## test the wheel in every version of Airflow that dev/constraints has a lock of
+	$(PYTHON) -m dev.versions $(VERSIONS)
+
 lint: $(STAMP)  ## run ruff and mypy
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -38,5 +41,5 @@ bench: $(STAMP)  ## run the benchmarks, each beside its alternatives
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
 clean:  ## remove what make has created
-	rm -rf $(VENV) .demo .ui build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venvs .demo .ui build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

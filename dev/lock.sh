@@ -5,10 +5,10 @@ set -eu
 cd "$(dirname "$0")/.."
 
 case $1 in
-    # What came after these releases and breaks them: a FastAPI that wants a content type or a complete model, a
-    # UPath that refuses file:// paths.
-    3.0.*) known="fastapi<0.118 universal-pathlib<0.3" ;;
-    3.2.*) known="fastapi<0.137" ;;
+    # What came after these releases and breaks them: a FastAPI that wants a content type or a complete model,
+    # a UPath that refuses file:// paths, an svcs that starts twice. Airflow 3.0 shows no connection form without FAB.
+    3.0.*) known="fastapi<0.118 universal-pathlib<0.3 apache-airflow-providers-fab" ;;
+    3.2.*) known="fastapi<0.137 svcs<26" ;;
     *) known= ;;
 esac
 printf '%s\n' "apache-airflow==$1" $known |
