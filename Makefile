@@ -9,7 +9,7 @@ PYTHON ?= $(VENV)/bin/python
 STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-versions test-distributed lint bench clean
+.PHONY: help venv demo ui test test-versions test-distributed test-browser kill-table lint bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,12 @@ test: $(STAMP)  ## run the unit, integration and end-to-end tests
 
 test-versions: $(STAMP)  ## test the wheel in every version of Airflow that dev/constraints has a lock of
 	$(PYTHON) -m dev.versions $(VERSIONS)
+
+kill-table: $(STAMP)  ## kill workers and triggerers at every moment; what came of it goes to docs/kill-table.md
+	@$(PYTHON) -m tests.e2e.kill_table
+
+test-browser: $(STAMP)  ## run the tests that need Chromium; UPDATE_IMAGES=1 renews the screenshots of the docs
+	$(PYTHON) -m pytest tests/browser $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## run ruff and mypy
 	$(PYTHON) -m ruff check .

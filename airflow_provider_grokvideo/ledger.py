@@ -104,7 +104,10 @@ def decide(
     if entry.fingerprint != fingerprint:
         return Submit(f"the request has changed; the earlier generation {entry.request_id} is left alone")
     if entry.state == "finished":
-        return Submit() if cleared or entry.result is None else Return(entry.result)
+        if cleared:
+            return Submit()
+        if entry.result is not None:
+            return Return(entry.result)
     return Resume(entry.request_id, entry.at, cleared)
 
 
@@ -166,7 +169,7 @@ class Ledger:
             entry = Entry(**stored)
         except TypeError as error:
             raise LedgerError(f"the ledger holds something that is no entry: {error}") from error
-        if entry.state not in {"intent", "submitted", "finished"} or (entry.state != "intent" and not entry.request_id):
+        if not _is_sound(entry):
             raise LedgerError(f"the ledger holds something that is no entry: state={entry.state!r}")
         return entry
 
@@ -198,6 +201,23 @@ class Ledger:
     def _write(self, entry: Entry) -> None:
         if self.home is not None:
             self.home.write(asdict(entry))
+
+
+def _is_sound(entry: Entry) -> bool:
+    """Whether a stored entry says what its state promises: what is decided on it costs money."""
+    has_id = isinstance(entry.request_id, str) and bool(entry.request_id)
+    promised = {
+        "intent": entry.request_id is None,
+        "submitted": has_id,
+        "finished": has_id and isinstance(entry.result, Mapping | None),
+    }
+    return (
+        isinstance(entry.state, str)
+        and promised.get(entry.state, False)
+        and isinstance(entry.fingerprint, str)
+        and isinstance(entry.clear_number, int)
+        and isinstance(entry.at, int | float)
+    )
 
 
 class StateStoreHome:
@@ -232,14 +252,14 @@ class FileHome:
         self._path = path
 
     def read(self) -> dict[str, Any] | None:
-        filesystem = self._path.fs
         try:
+            filesystem = self._path.fs
             # A store's own listing cache may be older than the last attempt.
             filesystem.invalidate_cache()
             stored = json.loads(filesystem.cat_file(self._path.path))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError) as error:
+        except Exception as error:  # each filesystem raises errors of its own
             raise LedgerError(f"the ledger {self._path} cannot be read: {error}") from error
         if not isinstance(stored, dict):
             raise LedgerError(f"the ledger {self._path} does not hold an object")
@@ -250,7 +270,7 @@ class FileHome:
 
         try:
             replace_file(self._path, json.dumps(stored).encode())
-        except OSError as error:
+        except Exception as error:  # each filesystem raises errors of its own
             raise LedgerError(f"the ledger {self._path} cannot be written: {error}") from error
 
     def delete(self) -> None:
@@ -258,7 +278,7 @@ class FileHome:
             self._path.fs.rm(self._path.path)
         except FileNotFoundError:
             return
-        except OSError as error:
+        except Exception as error:  # each filesystem raises errors of its own
             raise LedgerError(f"the ledger {self._path} cannot be written: {error}") from error
 
 
@@ -266,6 +286,7 @@ def open_ledger(context: Context, directory: str | ObjectStoragePath | None) -> 
     """The ledger of the running task instance.
 
     :param directory: where to keep it on Airflow before 3.3; ``None`` for nowhere.
+    :raises LedgerError: the directory names no store.
     """
     clear_number = getattr(context["dag_run"], "clear_number", None) or 0
     store = context.get("task_state_store")

@@ -6,6 +6,8 @@ from airflow_provider_grokvideo.exceptions import DownloadError
 
 _HEADER = 8
 _LARGE_HEADER = 16
+_NEEDED = frozenset({b"ftyp", b"mdat"})
+"""What was paid for. A lost index (``moov``) can be made anew from it, so a file without one is kept."""
 
 
 class Mp4Check:
@@ -20,6 +22,7 @@ class Mp4Check:
         self._walking = True
         self._header = bytearray()
         self._first = True
+        self._missing = set(_NEEDED)
 
     def feed(self, chunk: bytes) -> None:
         """Look at the next bytes.
@@ -41,7 +44,9 @@ class Mp4Check:
         """
         if self._first:
             raise DownloadError(f"the video's host sent no MP4 file but {self._position} bytes")
-        if self._walking and (self._box_at != self._position or self._header):
+        # Less padding than a box's header takes is padding all the same.
+        at_an_end = self._box_at + len(self._header) == self._position and not any(self._header)
+        if self._missing or (self._walking and not at_an_end):
             raise DownloadError(f"the video is cut short: {self._position} bytes, of at least {self._box_at}")
 
     def _header_length(self) -> int:
@@ -52,6 +57,7 @@ class Mp4Check:
         if self._first and kind != b"ftyp":
             raise DownloadError(f"the video's host sent no MP4 file; it begins with {bytes(self._header)!r}")
         self._first = False
+        self._missing.discard(kind)
         size = int.from_bytes(self._header[:4] if len(self._header) == _HEADER else self._header[8:])
         runs_to_the_end = size == 0
         # Padding behind the last box is tolerated, as players do.

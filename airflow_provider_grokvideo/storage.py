@@ -7,8 +7,10 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import requests
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -48,7 +50,8 @@ def destination(path: str | ObjectStoragePath, request_id: str, conn_id: str | N
     """The file that a path means: itself, or ``<request_id>.mp4`` where it ends in a slash."""
     text = str(path)
     target = open_path(path, conn_id)
-    return target / f"{request_id}.mp4" if text.endswith("/") else target
+    # The id is the API's, or somebody's: it names a file, no path.
+    return target / f"{quote(request_id, safe='')}.mp4" if text.endswith("/") else target
 
 
 def open_path(
@@ -62,15 +65,18 @@ def open_path(
     if isinstance(path, ObjectStoragePath):
         return path
     try:
-        return ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
-    except (TypeError, ValueError, ImportError) as error:
-        raise invalid(name, path, f"a path that ObjectStoragePath opens ({error})") from error
+        opened = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+        # Airflow 2 finds out only here that it knows no such store.
+        _ = opened.fs
+    except Exception as error:  # each filesystem raises errors of its own
+        raise invalid(name, path, f"a path that ObjectStoragePath opens ({_reason(error)})") from error
+    return opened
 
 
 def replace_file(path: ObjectStoragePath, content: bytes) -> None:
     """Write a small file at once: a reader sees the old one or the new one, whole.
 
-    :raises OSError: it cannot be written.
+    :raises Exception: it cannot be written; each filesystem raises errors of its own.
     """
     partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
     try:
@@ -78,8 +84,7 @@ def replace_file(path: ObjectStoragePath, content: bytes) -> None:
             file.write(content)
         partial.fs.mv(partial.path, path.path)
     finally:
-        with contextlib.suppress(OSError):
-            partial.fs.rm(partial.path)
+        _discard(partial)
 
 
 def check_writable(path: str | ObjectStoragePath, conn_id: str | None = None) -> None:
@@ -97,18 +102,19 @@ def check_writable(path: str | ObjectStoragePath, conn_id: str | None = None) ->
         raise invalid("output_path", str(path), f"a place that can be written ({_reason(error)})") from error
 
 
-def read_image(path: str) -> bytes:
+def read_image(path: str, name: str = "image") -> bytes:
     """The bytes of an image.
 
+    :param name: the request's field, for messages.
     :raises InvalidRequestError: where it cannot be read or is too large.
     """
     try:
         with open_path(path, name="image").open("rb") as file:
             content: bytes = file.read(MAX_IMAGE_BYTES + 1)
     except Exception as error:  # each filesystem raises errors of its own
-        raise invalid("image", path, f"an image that can be read ({_reason(error)})") from error
+        raise invalid(name, path, f"an image that can be read ({_reason(error)})") from error
     if len(content) > MAX_IMAGE_BYTES:
-        raise invalid("image", path, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid(name, path, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
     return content
 
 
@@ -153,22 +159,27 @@ def _fresh_url(client: GrokVideoClient, request_id: str) -> str:
 
 
 def _land_once(client: GrokVideoClient, url: str, target: ObjectStoragePath, request_id: str) -> Landed:
-    partial = target.parent / f".{target.name}.{request_id}.part"
+    partial = target.parent / f".{target.name}.{quote(request_id, safe='')}.part"
     digest, check, size = hashlib.sha256(), Mp4Check(), 0
     try:
-        with _writer(partial) as file:
+        # Hashing takes as long as receiving does, so another thread does it meanwhile, one chunk behind.
+        with _writer(partial) as file, ThreadPoolExecutor(1, "grokvideo-sha256") as helper:
+            hashing = helper.submit(digest.update, b"")
             for chunk in _chunks(client, url):
+                hashing.result()
+                hashing = helper.submit(digest.update, chunk)
                 file.write(chunk)
-                digest.update(chunk)
                 check.feed(chunk)
                 size += len(chunk)
+            hashing.result()
         check.finish()
         partial.fs.mv(partial.path, target.path)
-    except OSError as error:
+    except GrokVideoError:
+        raise
+    except Exception as error:  # each filesystem raises errors of its own
         raise DownloadError(f"{target} cannot be written: {_reason(error)}") from error
     finally:
-        with contextlib.suppress(OSError):
-            partial.fs.rm(partial.path)
+        _discard(partial)
     return Landed(str(target), size, digest.hexdigest())
 
 
@@ -195,6 +206,11 @@ def _writer(path: ObjectStoragePath) -> Iterator[IO[bytes]]:
         file = path.open("wb")
     with file:
         yield file
+
+
+def _discard(partial: ObjectStoragePath) -> None:
+    with contextlib.suppress(Exception):
+        partial.fs.rm(partial.path)
 
 
 def _reason(error: Exception) -> str:

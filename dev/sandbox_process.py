@@ -75,9 +75,25 @@ class SandboxProcess:
         """Return every submission that the sandbox accepted."""
         return self._json("GET", "/sandbox/requests")
 
+    def entries(self, log: str) -> Any:
+        """Return one of the sandbox's other logs: polls, downloads, uploads or refusals."""
+        return self._json("GET", f"/sandbox/{log}")
+
     def fault(self, script: dict[str, Any]) -> Any:
         """Script a fault."""
         return self._json("POST", "/sandbox/faults", json=script)
+
+    def faults(self) -> Any:
+        """Return the faults that are still to play."""
+        return self._json("GET", "/sandbox/faults")
+
+    def finish(self, request_id: str, state: str = "done") -> Any:
+        """End a generation now."""
+        return self._json("POST", "/sandbox/finish", json={"request_id": request_id, "state": state})
+
+    def set_progress(self, request_id: str, progress: float) -> Any:
+        """Let a generation show this progress until it ends."""
+        return self._json("POST", "/sandbox/progress", json={"request_id": request_id, "progress": progress})
 
     def _json(self, method: str, path: str, **kwargs: Any) -> Any:
         answer = self._http.request(method, f"{self.origin}{path}", timeout=30, **kwargs)

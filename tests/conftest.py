@@ -1,9 +1,36 @@
-"""Before anything imports Airflow: a home of its own, so that no test reads or writes the user's."""
+"""What all tests share: an Airflow home of their own, set before anything imports Airflow, and stores."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import uuid
+from collections.abc import Callable
+from typing import Any
 
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="grokvideo-tests-")
-os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+import pytest
+from hypothesis import HealthCheck, settings
+
+_home = tempfile.TemporaryDirectory(prefix="grokvideo-tests-")
+os.environ.setdefault("AIRFLOW_HOME", _home.name)
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "false")
+
+# A slow machine is no failure.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+
+@pytest.fixture
+def attached() -> Callable[..., str]:
+    """Return what makes Airflow use an fsspec filesystem, and returns the URL below which it does."""
+    try:
+        from airflow.sdk.io import attach
+    except ImportError:
+        from airflow.io.store import attach
+
+    def attach_it(filesystem: Any, protocol: str = "memory") -> str:
+        conn_id = uuid.uuid4().hex
+        attach(protocol, conn_id=conn_id, fs=filesystem)
+        return f"{protocol}://{conn_id}@"
+
+    return attach_it

@@ -21,9 +21,11 @@ from airflow_provider_grokvideo.api import protocol
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.pacing import Pace, Queue
 from airflow_provider_grokvideo.api.protocol import Answer, Settings
-from airflow_provider_grokvideo.exceptions import RateLimitError, TransportError
+from airflow_provider_grokvideo.exceptions import TransportError
 
-MAX_CONNECTIONS = 32
+TOO_MANY_REQUESTS = 429
+MAX_CONNECTIONS = 64
+"""Requests under way at once. Each may need a TLS handshake first, and the event loop serves all waits."""
 KEEP_ALIVE = 75.0
 """Seconds an idle connection is kept: longer than the longest pause between polls, to spare handshakes."""
 
@@ -37,11 +39,15 @@ class AsyncGrokVideoClient:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.users = 0
-        self._queue = Queue(Pace(settings.max_requests_per_second))
+        self._queue = Queue(Pace(settings.max_requests_per_second), MAX_CONNECTIONS)
         self._headers = protocol.headers(settings)
         self._proxy = settings.proxy or _environment_proxy(settings.base_url)
         self._session: aiohttp.ClientSession | None = None
         self._opening: asyncio.Lock = asyncio.Lock()
+
+    def watch(self, request_id: str) -> Watch:
+        """What asks about one generation again and again."""
+        return Watch(self, request_id)
 
     async def get_generation(self, request_id: str) -> Generation:
         """Ask once how a generation is doing, when it is this client's turn.
@@ -49,20 +55,30 @@ class AsyncGrokVideoClient:
         :raises TransportError: no answer.
         :raises ApiError: what the API said instead.
         """
-        session = self._session or await self._open()
-        url = URL(protocol.poll_url(self.settings, request_id), encoded=True)
+        return await self.watch(request_id).poll()
+
+    async def get(self, url: URL) -> Answer:
+        """One GET, when it is its turn.
+
+        :raises TransportError: no answer.
+        """
+        try:
+            session = self._session or await self._open()
+        except OSError as error:
+            reason = f"{error.strerror or error} (verify={self.settings.verify!r})"
+            raise TransportError(f"TLS cannot be set up: {reason}", delivered=False) from error
         sent_at = await self._queue.turn()
         try:
             async with session.get(url, allow_redirects=False, proxy=self._proxy) as response:
-                body = await response.read()
+                answer = Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise TransportError(f"no answer from {url}: {reason}", delivered=True) from error
-        try:
-            return protocol.read_poll(self.settings, request_id, Answer(response.status, response.headers, body))
-        except RateLimitError as error:
-            self._queue.refused(sent_at, error.retry_after)
-            raise
+        finally:
+            self._queue.leave()
+        if answer.status == TOO_MANY_REQUESTS:
+            self._queue.refused(sent_at, protocol.retry_after(answer.headers))
+        return answer
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -82,6 +98,36 @@ class AsyncGrokVideoClient:
                     cookie_jar=aiohttp.DummyCookieJar(),
                 )
             return self._session
+
+
+class Watch:
+    """One generation, asked about many times: its URL is made once, and an answer that stays the same is read once.
+
+    :param client: asks.
+    :param request_id: the generation.
+    """
+
+    __slots__ = ("_answer", "_generation", "_url", "client", "request_id")
+
+    def __init__(self, client: AsyncGrokVideoClient, request_id: str) -> None:
+        self.client = client
+        self.request_id = request_id
+        self._url = URL(protocol.poll_url(client.settings, request_id), encoded=True)
+        self._answer: tuple[int, bytes] | None = None
+        self._generation: Generation | None = None
+
+    async def poll(self) -> Generation:
+        """Ask once.
+
+        :raises TransportError: no answer.
+        :raises ApiError: what the API said instead.
+        """
+        answer = await self.client.get(self._url)
+        said = (answer.status, answer.body)
+        if self._generation is None or said != self._answer:
+            self._generation = protocol.read_poll(self.client.settings, self.request_id, answer)
+            self._answer = said
+        return self._generation
 
 
 _clients: dict[tuple[asyncio.AbstractEventLoop, Settings], AsyncGrokVideoClient] = {}

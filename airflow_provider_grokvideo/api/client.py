@@ -16,7 +16,7 @@ from airflow_provider_grokvideo.api.protocol import Answer, Call, Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import TransportError
 
-DOWNLOAD_CHUNK = 1024 * 1024
+DOWNLOAD_CHUNK = 512 * 1024
 
 
 class GrokVideoClient:
@@ -43,7 +43,7 @@ class GrokVideoClient:
         with self._new_session() as session:
             try:
                 answer = self._send(session, call, body)
-            except requests.RequestException as error:
+            except OSError as error:
                 raise protocol.judge_lost_submission(_words(error), body_sent=body.started) from error
         return protocol.read_submission(self.settings, answer)
 
@@ -72,13 +72,9 @@ class GrokVideoClient:
         """
         with self._new_session() as session:
             try:
-                response = session.get(
-                    url,
-                    stream=True,
-                    timeout=self.settings.request_timeout,
-                    headers={"Accept-Encoding": "identity"},
-                )
-            except requests.RequestException as error:
+                # Who needs a proxy or a CA file to reach the API needs it for what is paid for, too.
+                response = session.get(url, stream=True, headers={"Accept-Encoding": "identity"}, **self._route())
+            except OSError as error:
                 raise TransportError(f"no answer from the video's host: {_words(error)}", delivered=True) from error
             with response:
                 yield response
@@ -115,7 +111,7 @@ class GrokVideoClient:
     def _get(self, call: Call) -> Answer:
         try:
             return self._send(self._session, call, None)
-        except requests.RequestException as error:
+        except OSError as error:
             raise TransportError(f"no answer from {call.url}: {_words(error)}", delivered=True) from error
 
     def _send(self, session: requests.Session, call: Call, body: _WatchedBody | None) -> Answer:
@@ -166,16 +162,18 @@ class _KeepHeaders(AuthBase):
         return request
 
 
-_FAILURES: tuple[tuple[type[requests.RequestException], str], ...] = (
+_FAILURES: tuple[tuple[type[OSError], str], ...] = (
     (requests.ConnectTimeout, "timed out while connecting"),
     (requests.ReadTimeout, "timed out while waiting for the answer"),
     (requests.exceptions.SSLError, "TLS failed"),
     (requests.exceptions.ProxyError, "the proxy failed"),
     (requests.RequestException, "the connection failed"),
+    # No error of requests: the CA file that verify names is missing.
+    (OSError, "the connection could not be prepared"),
 )
 
 
-def _words(error: requests.RequestException) -> str:
+def _words(error: OSError) -> str:
     """What went wrong, without the URL's query (it may be signed) and without object addresses."""
     words = next(words for kind, words in _FAILURES if isinstance(error, kind))
     cause: BaseException = error

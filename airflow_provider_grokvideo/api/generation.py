@@ -33,6 +33,8 @@ _STATES: Mapping[str, State] = {
     **dict.fromkeys(("moderated", "content_moderated", "content_filtered"), "moderated"),
 }
 _URL_KEYS = ("url", "video_url", "result_url", "public_url", "output_url", "download_url")
+_DEEPEST = 8
+"""Layers and lists below which nothing is looked for: no answer of the API is nested so deep."""
 _VIDEO_KEYS = ("video", "output", "result", "videos", "file_output", "data", "unsigned_urls")
 
 
@@ -85,18 +87,24 @@ def read_generation(request_id: str, document: object) -> Generation:
         return Generation(request_id, "pending")
     if not isinstance(document, Mapping):
         raise ServerError(f"the answer is a {type(document).__name__}, not an object", request_id=request_id)
-    layers = list(_layers(document))
+    layers = _layers(document)
     statuses = [status for layer in layers if (status := _text(layer.get("status")))]
+    states = [_STATES.get(_normal(status)) for status in statuses]
+    if states and all(state == "pending" for state in states):
+        # Nearly every poll: the search for a video, an error and a price would find nothing that counts.
+        return Generation(
+            request_id, "pending", progress=_progress(layers), model=_model(layers), raw_status=statuses[0]
+        )
     video_url = _video_url(layers)
     error_code, error_message = _error(layers)
-    state = _state([_STATES.get(_normal(status)) for status in statuses], video_url, error_code or error_message)
+    state = _state(states, video_url, error_code or error_message)
     generation = Generation(
         request_id,
         state,
         progress=_progress(layers),
         video_url=video_url,
         duration=_duration(layers),
-        model=next((model for layer in layers if (model := _text(layer.get("model")))), None),
+        model=_model(layers),
         cost_usd=_cost(layers),
         raw_status=statuses[0] if statuses else "",
     )
@@ -120,7 +128,8 @@ def read_error(document: object) -> tuple[str, str]:
 
 
 def _state(states: list[State | None], video_url: str | None, error: str) -> State:
-    finals: tuple[State, ...] = ("moderated", "failed", "expired")
+    # A gateway's FAILURE is also its word for what has expired.
+    finals: tuple[State, ...] = ("moderated", "expired", "failed")
     for final in finals:
         if final in states:
             return final
@@ -131,7 +140,7 @@ def _state(states: list[State | None], video_url: str | None, error: str) -> Sta
 
 
 def _settle_moderation(generation: Generation, layers: list[Mapping[str, Any]]) -> Generation:
-    refused = any(_respects_moderation(layer) is False for layer in layers)
+    refused = any(media.get("respect_moderation") is False for layer in layers for media in _media(layer))
     if generation.state == "done" and refused:
         return replace(
             generation,
@@ -155,12 +164,15 @@ def _settle_moderation(generation: Generation, layers: list[Mapping[str, Any]]) 
     return replace(generation, error_code=NO_VIDEO_URL, error_message="the API calls it done but names no video")
 
 
-def _layers(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _layers(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The objects that may speak of the generation, innermost first."""
-    task = document.get("data")
-    if isinstance(task, Mapping) and ({"task_id", "status", "request_id", "video"} & set(task)):
-        yield from _layers(task)
-    yield document
+    layers = [document]
+    while len(layers) < _DEEPEST:
+        task = layers[-1].get("data")
+        if not isinstance(task, Mapping) or not ({"task_id", "status", "request_id", "video"} & set(task)):
+            break
+        layers.append(task)
+    return layers[::-1]
 
 
 def _video_url(layers: list[Mapping[str, Any]]) -> str | None:
@@ -177,15 +189,17 @@ def _video_url(layers: list[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def _url_in(value: object) -> str | None:
+def _url_in(value: object, depth: int = 0) -> str | None:
     if is_web_url(value):
         return str(value)
+    if depth == _DEEPEST:
+        return None
     if isinstance(value, list):
-        return next((url for item in value if (url := _url_in(item))), None) if len(value) < 100 else None
+        return next((url for item in value[:100] if (url := _url_in(item, depth + 1))), None)
     if isinstance(value, Mapping):
         named = next((str(value[key]) for key in _URL_KEYS if is_web_url(value.get(key))), None)
         stored = value.get("file_output")
-        return named or (_url_in(stored) if isinstance(stored, Mapping) else None)
+        return named or (_url_in(stored, depth + 1) if isinstance(stored, Mapping) else None)
     return None
 
 
@@ -210,10 +224,18 @@ def _code(layer: Mapping[str, Any]) -> str:
     return "" if code.lower() in {"success", "ok", "0", "200"} else code
 
 
-def _respects_moderation(layer: Mapping[str, Any]) -> object:
-    video = layer.get("video")
-    inner = video.get("respect_moderation") if isinstance(video, Mapping) else None
-    return layer.get("respect_moderation") if inner is None else inner
+def _media(layer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The objects in which a layer may speak of its video, the layer itself among them."""
+    yield layer
+    for key in _VIDEO_KEYS:
+        value = layer.get(key)
+        for media in value if isinstance(value, list) else [value]:
+            if isinstance(media, Mapping):
+                yield media
+
+
+def _model(layers: list[Mapping[str, Any]]) -> str | None:
+    return next((model for layer in layers if (model := _text(layer.get("model")))), None)
 
 
 def _progress(layers: list[Mapping[str, Any]]) -> int | None:
@@ -227,7 +249,8 @@ def _progress(layers: list[Mapping[str, Any]]) -> int | None:
 def _duration(layers: list[Mapping[str, Any]]) -> float | None:
     for layer in layers:
         video = layer.get("video")
-        for value in (video.get("duration") if isinstance(video, Mapping) else None, layer.get("duration")):
+        in_video = video.get("duration") if isinstance(video, Mapping) else None
+        for value in (in_video, layer.get("duration"), layer.get("seconds")):
             number = _number(value)
             if number is not None and number >= 0:
                 return int(number) if number == int(number) else number

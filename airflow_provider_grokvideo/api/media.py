@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ Media = str | Mapping[str, str]
 
 MAX_IMAGE_BYTES = 15 * 1024 * 1024
 """Base64 makes this 20 MiB, the largest message xAI's own clients may send."""
+_SHOWN_DEPTH = 5
+_QUERY = re.compile(r"\?.*=")
 
 _IMAGE_SIGNATURES: tuple[tuple[bytes, int, str], ...] = (
     (b"\xff\xd8\xff", 0, "image/jpeg"),
@@ -50,34 +53,46 @@ def is_web_url(value: object) -> bool:
         return False
 
 
-def shown(value: object, limit: int = 80) -> str:
+def shown(value: object, limit: int = 200) -> str:
     """A value as it may stand in a message or log: short, without image bytes, without a URL's signature."""
-    if isinstance(value, str):
-        if value.startswith("data:"):
-            head, _, content = value.partition(",")
-            return f"{head[:limit]},… ({len(content)} characters)"
-        value = without_query(value) if is_web_url(value) else value
-    elif isinstance(value, Mapping):
-        value = {key: shown(item) for key, item in value.items()}
-    elif isinstance(value, list | tuple):
-        value = [shown(item) for item in value]
+    value = _without_secrets(value)
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
+def _without_secrets(value: object, depth: int = 0) -> object:
+    if depth > _SHOWN_DEPTH:
+        return "…"
+    if isinstance(value, str):
+        if value.lower().startswith("data:"):
+            head, _, content = value.partition(",")
+            return f"{head[:40]},… ({len(content)} characters)"
+        # Also what was meant as a URL and is none, e.g. for want of its scheme.
+        return without_query(value) if "://" in value or _QUERY.search(value) else value
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(item, depth + 1) for item in value]
+    return value
+
+
 def invalid(name: str, value: object, allowed: str) -> InvalidRequestError:
-    given = repr(value) if isinstance(value, str) and len(value) < 80 and not is_web_url(value) else shown(value)
-    return InvalidRequestError(f"{name}={given} is not allowed; allowed: {allowed}")
+    text = shown(value)
+    return InvalidRequestError(f"{name}={repr(text) if text == value else text} is not allowed; allowed: {allowed}")
 
 
-def check_media(name: str, media: object, what: Literal["image", "video"]) -> None:
+def checked_media(name: str, media: object, what: Literal["image", "video"]) -> Media:
+    """The media, ``{"url": …}`` as the URL alone.
+
+    :raises InvalidRequestError: it is none.
+    """
     if isinstance(media, Mapping):
         if set(media) == {"url"}:
-            check_media(f"{name}.url", media["url"], what)
-            return
-        if set(media) == {"file_id"} and isinstance(media["file_id"], str) and media["file_id"].strip():
-            return
-        raise invalid(name, media, "{'url': …} or {'file_id': …}")
+            name, media = f"{name}.url", media["url"]
+        elif set(media) == {"file_id"} and isinstance(media["file_id"], str) and media["file_id"].strip():
+            return media
+        else:
+            raise invalid(name, media, "{'url': …} or {'file_id': …}")
     path_too = ", or a path to read it from" if what == "image" else ""
     allowed = f"an http(s) URL or a base64 data URI of the {what}{path_too}"
     if not isinstance(media, str) or not media.strip():
@@ -86,6 +101,7 @@ def check_media(name: str, media: object, what: Literal["image", "video"]) -> No
         _check_data_uri(name, media, what)
     elif not is_web_url(media) and (what == "video" or media.lower().startswith(("http:", "https:"))):
         raise invalid(name, media, allowed)
+    return media
 
 
 def _check_data_uri(name: str, uri: str, what: str) -> None:

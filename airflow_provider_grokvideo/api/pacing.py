@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 
 SLOWEST = 0.1
@@ -30,9 +31,10 @@ class Pace:
 
     def rate(self, now: float) -> float:
         """Requests per second that are allowed now."""
-        if self._rate >= self.limit:
+        doublings = (now - self._rated_at) / RECOVERY_SECONDS
+        if self._rate >= self.limit or doublings >= math.log2(self.limit / self._rate):
             return self.limit
-        return min(self.limit, self._rate * 2 ** ((now - self._rated_at) / RECOVERY_SECONDS))
+        return self._rate * 2**doublings
 
     def due(self, now: float) -> float:
         """When the next request may be sent."""
@@ -56,46 +58,63 @@ class Pace:
 
 
 class Queue:
-    """First come, first served at a pace, on one event loop.
+    """First come, first served, at a pace and with so many under way at most, on one event loop.
 
     :param pace: decides when the next one may go.
+    :param room: requests that may be under way at once.
     """
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, room: int) -> None:
         self.pace = pace
+        self._room = room
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     async def turn(self) -> float:
-        """Wait for one's turn to send a request.
+        """Wait for one's turn to send a request. Whoever got it must :meth:`leave`.
 
         :return: the loop's time at which the request is sent.
         """
         now = self._loop.time()
-        if not self._waiting and self.pace.due(now) <= now:
-            self.pace.sent(now)
+        if not self._waiting and self._room and self.pace.due(now) <= now:
+            self._admit(now)
             return now
         place = self._loop.create_future()
         self._waiting.append(place)
-        self._wake_at_due()
-        await place
+        self._wake()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():
+                self.leave()
+            raise
         return self._loop.time()
+
+    def leave(self) -> None:
+        """The request has been answered, or given up."""
+        self._room += 1
+        self._wake()
 
     def refused(self, sent_at: float, retry_after: float | None) -> None:
         """Tell the pace of a 429, so that everybody waits, once."""
         self.pace.refused(sent_at, self._loop.time(), retry_after)
 
-    def _wake_at_due(self) -> None:
-        if self._timer is None and self._waiting:
+    def _admit(self, now: float) -> None:
+        self._room -= 1
+        self.pace.sent(now)
+
+    def _wake(self) -> None:
+        if self._waiting and self._room and self._timer is None:
             self._timer = self._loop.call_at(self.pace.due(self._loop.time()), self._serve)
 
     def _serve(self) -> None:
         self._timer = None
         now = self._loop.time()
-        while self._waiting and self.pace.due(now) <= now:
+        while self._waiting and self._room and self.pace.due(now) <= now:
             place = self._waiting.popleft()
+            # Who was cancelled while waiting uses up no turn.
             if not place.done():
                 place.set_result(None)
-                self.pace.sent(now)
-        self._wake_at_due()
+                self._admit(now)
+        self._wake()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_grokvideo.api.generation import Generation
+from airflow_provider_grokvideo.api.media import invalid
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GrokVideoError,
@@ -29,6 +30,8 @@ AUTHENTICATION_STRIKES = 3
 """Refusals of the key, one after another, that are believed; the first is met by a fresh connection."""
 REPORT_INTERVAL = 60.0
 """Seconds after which a wait is mentioned in the log though nothing changed."""
+LAST_POLL = (1.0, 2.0)
+"""Seconds after the deadline that the last poll has for its turn and its answer; drawn, to spread the ends too."""
 _QUIET_AFTER = 60.0
 _JITTER = 0.1
 
@@ -50,6 +53,15 @@ class Stop:
 
 
 Decision = Ask | Stop
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Refuse an interval or timeout that is none.
+
+    :raises InvalidRequestError: names the argument and the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise invalid(name, value, "a number of seconds above 0")
 
 
 class Poller:
@@ -82,6 +94,7 @@ class Poller:
         self._changed_at = now
         self._progress: int | None = None
         self._speed: float | None = None
+        self._step = 0
 
     def first_delay(self) -> float:
         """Seconds until the first poll: spread, so that waits that start together do not ask together."""
@@ -107,9 +120,9 @@ class Poller:
         asked = error.retry_after if isinstance(error, RateLimitError) else None
         return self._again(max(self._interval(now), asked or 0.0), now, str(error))
 
-    def expired(self, now: float) -> bool:
-        """Whether the deadline has passed."""
-        return now >= self.deadline
+    def patience(self, now: float) -> float:
+        """Seconds after which the wait ends even in the middle of a poll, or without its turn."""
+        return max(0.0, self.deadline - now) + self._uniform(*LAST_POLL)
 
     def _is_tolerable(self, error: GrokVideoError, now: float) -> bool:
         failing_for = now - (self._failing_since or now)
@@ -137,7 +150,8 @@ class Poller:
         """
         interval = self.poll_interval * (2 if now - self._changed_at > _QUIET_AFTER else 1)
         if self._speed and self._progress is not None:
-            left = (100 - self._progress) / self._speed - (now - self._changed_at)
+            # Progress that moves in steps may be all but one step further than it says.
+            left = (100 - self._progress - self._step) / self._speed - (now - self._changed_at)
             interval = max(interval, left / 2)
         return min(interval, max(MAX_INTERVAL, self.poll_interval))
 
@@ -145,6 +159,7 @@ class Poller:
         if progress is None or progress == self._progress:
             return
         if self._progress is not None and now > self._changed_at:
-            rate = (progress - self._progress) / (now - self._changed_at)
+            self._step = progress - self._progress
+            rate = self._step / (now - self._changed_at)
             self._speed = rate if rate > 0 else None
         self._progress, self._changed_at = progress, now

@@ -41,6 +41,8 @@ _BAD_KEY = re.compile(r"incorrect api key|invalid api key|no credentials|invalid
 _NOT_FOUND = re.compile(r"task_not_exist|not[ _-]?found|no deferred video|does not exist", re.I)
 _FINAL_SERVER_CODES = frozenset({"invalid_request", "model_not_found"})
 """CometAPI answers a missing field with 500 and an unknown model with 503; neither was accepted."""
+_TIMED_OUT = frozenset({408, 499})
+"""Codes of the 400s by which a server says that it, or a gateway before it, gave up."""
 _MAX_MESSAGE = 500
 
 
@@ -53,7 +55,7 @@ class Settings:
     :param model: the model of requests that name none.
     :param request_timeout: seconds for one HTTP call.
     :param max_requests_per_second: of one process, while polling.
-    :param proxy: URL of a proxy for API calls; default: the environment's.
+    :param proxy: URL of a proxy, also for fetching videos; default: the environment's.
     :param verify: check TLS certificates: yes, no, or against this CA file.
     """
 
@@ -145,9 +147,7 @@ def read_submission(settings: Settings, answer: Answer) -> str:
             )
         return request_id
     error = read_api_error(settings, answer)
-    accepted_maybe = (
-        isinstance(error, ServerError) or answer.status in {303, 408, 499}
-    ) and error.code not in _FINAL_SERVER_CODES
+    accepted_maybe = (isinstance(error, ServerError) or answer.status == 303) and error.code not in _FINAL_SERVER_CODES
     if accepted_maybe:
         raise SubmissionUnknownError(f"the API answered with an error after taking the request: {error}")
     raise error
@@ -177,13 +177,14 @@ def read_poll(settings: Settings, request_id: str, answer: Answer) -> Generation
                 status=answer.status,
                 request_id=request_id,
             )
-        code, message = read_error(document)
         generation = read_generation(request_id, document)
-        if not generation.is_final and not generation.raw_status and _NOT_FOUND.search(code):
-            raise GenerationNotFoundError(message, status=answer.status, code=code, request_id=request_id)
+        if not generation.is_final and not generation.raw_status:
+            code, message = read_error(document)
+            if _NOT_FOUND.search(code):
+                raise GenerationNotFoundError(message, status=answer.status, code=code, request_id=request_id)
         return generation
-    error = read_api_error(settings, answer, request_id)
-    if answer.status in {400, 403, 422} and is_moderation(error.code, error.message):
+    code, message = _said(settings, answer)
+    if answer.status in {400, 403, 422} and is_moderation(code, message):
         document = _json(answer)
         refused = read_generation(request_id, document if isinstance(document, Mapping) else {})
         return Generation(
@@ -191,10 +192,10 @@ def read_poll(settings: Settings, request_id: str, answer: Answer) -> Generation
             "moderated",
             cost_usd=refused.cost_usd,
             model=refused.model,
-            error_code=error.code,
-            error_message=error.message,
+            error_code=code,
+            error_message=message,
         )
-    raise error
+    raise read_api_error(settings, answer, request_id)
 
 
 def read_models(settings: Settings, answer: Answer) -> list[str]:
@@ -214,10 +215,8 @@ def read_models(settings: Settings, answer: Answer) -> list[str]:
 
 def read_api_error(settings: Settings, answer: Answer, request_id: str | None = None) -> ApiError:
     """The typed error of an answer that is not a success."""
-    document = _json(answer)
-    code, message = read_error(document)
-    message = _clean(settings, message) or f"the API answered {_excerpt(settings, answer)}"
-    code = _clean(settings, code)
+    code, message = _said(settings, answer)
+    message = message or f"the API answered {_excerpt(settings, answer)}"
     status = answer.status
     words = f"{code} {message}"
     out_of_credit = bool(_OUT_OF_CREDIT.search(words))
@@ -239,11 +238,17 @@ def read_api_error(settings: Settings, answer: Answer, request_id: str | None = 
     elif 300 <= status < 400:
         kind = RequestRejectedError
         message = f"the API redirects, which is not followed; check the connection's host ({message})"
-    elif status >= 500 and not (code in _FINAL_SERVER_CODES and request_id is None):
+    elif status in _TIMED_OUT or (status >= 500 and not (code in _FINAL_SERVER_CODES and request_id is None)):
         kind = ServerError
     else:
         kind = RequestRejectedError
     return kind(message, status=status, code=code, request_id=request_id)
+
+
+def _said(settings: Settings, answer: Answer) -> tuple[str, str]:
+    """Code and message of an error, without the key."""
+    code, message = read_error(_json(answer))
+    return _clean(settings, code), _clean(settings, message)
 
 
 def retry_after(response_headers: Mapping[str, str]) -> float | None:
@@ -271,7 +276,7 @@ def _json(answer: Answer) -> object:
 
 
 def _request_id(document: object) -> str | None:
-    """The id in ``{request_id}``, or in a gateway's ``{data: {request_id | task_id}}`` or ``{id}``."""
+    """The id in ``{request_id}``, or in a gateway's ``{data: {request_id | task_id}}``, ``{id}`` or ``{data}``."""
     if not isinstance(document, Mapping):
         return None
     for layer in (document, document.get("data")):
@@ -280,8 +285,8 @@ def _request_id(document: object) -> str | None:
                 value = layer.get(key)
                 if isinstance(value, str) and value.strip():
                     return value.strip()
-    task = document.get("data")
-    return task.strip() if isinstance(task, str) and task.strip() else None
+    task, code = document.get("data"), document.get("code")
+    return (task.strip() or None) if isinstance(task, str) and code in (None, "success") else None
 
 
 def _clean(settings: Settings, text: str) -> str:
@@ -292,7 +297,8 @@ def _clean(settings: Settings, text: str) -> str:
 
 
 def _excerpt(settings: Settings, answer: Answer) -> str:
-    text = " ".join(answer.body[:400].decode("utf-8", "replace").split())
+    # The key is taken out before the text is cut, lest half of it is left.
+    text = _clean(settings, " ".join(answer.body[:4096].decode("utf-8", "replace").split()))[:200]
     kind = answer.headers.get("content-type", "").split(";")[0]
     about = f"HTTP {answer.status}{f' {kind}' if kind else ''}"
-    return _clean(settings, f"{about}: {text[:200]}" if text else f"{about} without a body")
+    return f"{about}: {text}" if text else f"{about} without a body"

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from airflow_provider_grokvideo.api.media import (
     Media,
-    check_media,
+    checked_media,
     image_data_uri,
     invalid,
     is_path,
@@ -121,17 +121,17 @@ class VideoRequest:
         """
         return self if self.model else replace(self, model=model or DEFAULT_MODEL)
 
-    def with_images_read(self, read: Callable[[str], bytes]) -> VideoRequest:
+    def with_images_read(self, read: Callable[[str, str], bytes]) -> VideoRequest:
         """The same request with every image path replaced by a data URI.
 
-        :param read: returns the bytes at a path, ``MAX_IMAGE_BYTES`` at most.
+        :param read: returns the bytes at a path, ``MAX_IMAGE_BYTES`` at most; gets the field's name, too.
         :raises InvalidRequestError: where the content is not an image or is too large.
         """
 
         def inline(name: str, media: Media) -> Media:
             if not is_path(media):
                 return media
-            return image_data_uri(read(str(media)), name=name, given=str(media))
+            return image_data_uri(read(str(media), name), name=name, given=str(media))
 
         image = None if self.image is None else inline("image", self.image)
         references = enumerate(self.reference_images or ())
@@ -207,11 +207,10 @@ class VideoRequest:
         if references is not None:
             if not isinstance(references, list | tuple) or len(references) > MAX_REFERENCE_IMAGES:
                 raise invalid("reference_images", references, f"a list of up to {MAX_REFERENCE_IMAGES} images")
-            for index, media in enumerate(references):
-                check_media(f"reference_images[{index}]", media, "image")
-            self._set(reference_images=tuple(references) or None)
+            checked = (checked_media(f"reference_images[{i}]", media, "image") for i, media in enumerate(references))
+            self._set(reference_images=tuple(checked) or None)
         if self.image is not None:
-            check_media("image", self.image, "image")
+            self._set(image=checked_media("image", self.image, "image"))
             if self.reference_images:
                 raise invalid("reference_images", references, "nothing beside image")
         if self.kind == "generation":
@@ -223,7 +222,7 @@ class VideoRequest:
                 raise invalid(name, getattr(self, name), f"nothing on an {self.kind}")
         if self.video is None:
             raise invalid("video", None, f"the video to {'edit' if self.kind == 'edit' else 'extend'}")
-        check_media("video", self.video, "video")
+        self._set(video=checked_media("video", self.video, "video"))
         if self.kind == "extension" and self.user is not None:
             raise invalid("user", self.user, "nothing on an extension")
 
@@ -253,9 +252,9 @@ def check_offered(request: VideoRequest, *, xai: bool) -> None:
         )
     if request.prompt is None:
         raise invalid("prompt", None, "a text that is not empty: only xAI animates an image without one")
-    for name in ("image", "video"):
-        media = getattr(request, name)
-        if isinstance(media, Mapping) and "file_id" in media:
+    references = {f"reference_images[{i}]": media for i, media in enumerate(request.reference_images or ())}
+    for name, media in {"image": request.image, "video": request.video, **references}.items():
+        if isinstance(media, Mapping):
             raise invalid(name, media, "a URL or data URI on CometAPI; only xAI stores files")
 
 

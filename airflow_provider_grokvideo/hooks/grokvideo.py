@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
 from airflow_provider_grokvideo.exceptions import (
@@ -26,9 +29,13 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.client import GrokVideoClient
     from airflow_provider_grokvideo.api.generation import Generation
     from airflow_provider_grokvideo.api.polling import Poller, Stop
+    from airflow_provider_grokvideo.api.prices import Prices
     from airflow_provider_grokvideo.api.protocol import Settings
     from airflow_provider_grokvideo.api.request import VideoRequest
     from airflow_provider_grokvideo.storage import Landed
+
+LOOK_UP_KEPT = 5.0
+"""Seconds for which waits that start on one event loop share one look-up of their connection."""
 
 
 class GrokVideoHook(BaseHook):
@@ -93,6 +100,19 @@ class GrokVideoHook(BaseHook):
     def ledger_path(self) -> str | None:
         """The ledger's directory that the connection names."""
         return _text(self.connection.extra_dejson, "ledger_path")
+
+    @property
+    def prices(self) -> Prices:
+        """List prices, with those of the connection's extra or of the configuration laid over them."""
+        from airflow_provider_grokvideo.api.prices import PRICES, read_prices
+
+        given = self.connection.extra_dejson.get("prices") or conf.get("grokvideo", "prices", fallback=None)
+        if not given:
+            return PRICES
+        try:
+            return read_prices(json.loads(given) if isinstance(given, str) else given)
+        except ValueError as error:
+            raise InvalidRequestError(f"prices are no JSON object of prices: {error}") from error
 
     def prepare(self, request: VideoRequest) -> VideoRequest:
         """Settle the model, read image paths, and refuse what this API does not offer. Sends nothing.
@@ -243,11 +263,48 @@ def settings_of(connection: Connection) -> Settings:
     )
 
 
-async def aget_settings(grokvideo_conn_id: str) -> Settings:
-    """Like :func:`settings_of`, looked up without blocking the event loop."""
+async def aget_settings(grokvideo_conn_id: str, refused: Settings | None = None) -> Settings:
+    """Like :func:`settings_of`, looked up without blocking the event loop.
+
+    Waits that start together share one look-up, which is kept for some seconds: the triggerer's supervisor
+    answers one at a time.
+
+    :param refused: settings that the API has refused; they are taken for true only from a fresh look-up.
+    """
+    look_up = _look_ups.get(grokvideo_conn_id)
+    if look_up is None or not look_up.serves(refused):
+        look_up = _look_ups[grokvideo_conn_id] = _LookUp(grokvideo_conn_id)
+    # One wait that is cancelled does not take the look-up from the others.
+    return await asyncio.shield(look_up.task)
+
+
+class _LookUp:
+    """One look-up of a connection, for all who ask on the same event loop."""
+
+    def __init__(self, conn_id: str) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.began = self.loop.time()
+        self.task = self.loop.create_task(_look_up(conn_id))
+
+    def serves(self, refused: Settings | None) -> bool:
+        """Whether its result, or the one to come, is as good as that of a new one."""
+        if self.loop is not asyncio.get_running_loop() or self.loop.time() - self.began > LOOK_UP_KEPT:
+            return False
+        if not self.task.done():
+            return True
+        return not self.task.cancelled() and self.task.exception() is None and self.task.result() != refused
+
+
+_look_ups: dict[str, _LookUp] = {}
+
+
+async def _look_up(conn_id: str) -> Settings:
     from airflow.providers.common.compat.connection import get_async_connection
 
-    return settings_of(await get_async_connection(grokvideo_conn_id))
+    try:
+        return settings_of(await get_async_connection(conn_id))
+    except AirflowNotFoundException as error:
+        raise InvalidRequestError(f"the connection {conn_id} is not defined: {error}") from error
 
 
 def describe(news: Generation | GrokVideoError) -> str:
@@ -263,19 +320,25 @@ def describe(news: Generation | GrokVideoError) -> str:
 def _base_url(connection: Connection) -> str:
     from airflow_provider_grokvideo.api.protocol import COMETAPI_HOST, COMETAPI_URL
 
-    host = (connection.host or "").strip().rstrip("/")
+    host = (connection.host or "").strip()
     if not host:
         return COMETAPI_URL
     scheme = connection.schema if connection.schema in {"http", "https"} else "https"
-    parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
-    netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+    try:
+        parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
+        netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+        usable = parts.scheme in {"http", "https"} and parts.hostname and "@" not in netloc
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() for character in host):
+        # What stands before an @ may be a password.
+        raise InvalidRequestError(
+            f"host={host.rpartition('@')[2]!r} of the connection is not allowed; allowed: an http(s) URL or a host "
+            "name, without a user"
+        )
     path = parts.path.rstrip("/")
     if not path and connection.schema not in {None, "", "http", "https"}:
         path = f"/{connection.schema.strip('/')}"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in netloc:
-        raise InvalidRequestError(
-            f"host={host!r} of the connection is not allowed; allowed: an http(s) URL or a host name"
-        )
     if not path:
         path = "/grok/v1" if parts.hostname == COMETAPI_HOST else "/v1"
     return f"{parts.scheme}://{netloc}{path}"
@@ -310,9 +373,10 @@ def _verify(value: object) -> bool | str:
         return True
     if isinstance(value, bool):
         return value
-    if not isinstance(value, str):
+    word = value.strip() if isinstance(value, str) else ""
+    chosen = {"true": True, "false": False}.get(word.lower(), word)
+    if isinstance(chosen, str) and not (chosen and Path(chosen).exists()):
         raise InvalidRequestError(
-            f"verify={value!r} of the connection's extra is not allowed; allowed: true, false or a CA file"
+            f"verify={value!r} of the connection's extra is not allowed; allowed: true, false or a CA file that exists"
         )
-    word = value.strip()
-    return {"true": True, "false": False}.get(word.lower(), word)
+    return chosen

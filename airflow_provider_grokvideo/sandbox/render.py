@@ -45,9 +45,7 @@ def render(film: Film, keep_going: Callable[[], bool] = lambda: True) -> bytes:
             for number in range(round(film.seconds * FRAMES_PER_SECOND)):
                 if not keep_going():
                     raise RenderingStoppedError(film.request_id)
-                frame = av.VideoFrame.from_image(  # type: ignore[no-untyped-call]
-                    artwork.frame(number / FRAMES_PER_SECOND)
-                )
+                frame = av.VideoFrame.from_image(artwork.frame(number / FRAMES_PER_SECOND))
                 frame.pts = number
                 frame.time_base = Fraction(1, FRAMES_PER_SECOND)
                 container.mux(stream.encode(frame))

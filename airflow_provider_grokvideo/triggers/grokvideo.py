@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.api.aio import shared_client
-from airflow_provider_grokvideo.api.polling import Ask, Poller, Stop
+from airflow_provider_grokvideo.api.polling import Poller, Stop
 from airflow_provider_grokvideo.exceptions import AuthenticationError, GrokVideoError, InvalidRequestError
 from airflow_provider_grokvideo.hooks.grokvideo import aget_settings, describe
 from airflow_provider_grokvideo.outcome import event_of
@@ -76,25 +76,35 @@ class GrokVideoTrigger(BaseTrigger):
         yield TriggerEvent(event_of(stop, self.request_id, poller.generation, poller.polls))
 
     async def _follow(self, poller: Poller) -> Stop:
-        async with AsyncExitStack() as stack:
-            settings = await aget_settings(self.grokvideo_conn_id)
-            client = await stack.enter_async_context(shared_client(settings))
-            looked_afresh = False
-            decision: Ask | Stop = Ask(poller.first_delay(), report=False)
-            while isinstance(decision, Ask):
-                await asyncio.sleep(decision.delay)
-                news: Generation | GrokVideoError
-                try:
-                    news = await client.get_generation(self.request_id)
-                except GrokVideoError as error:
-                    news = error
-                    decision = poller.failed(error, time.time())
-                    if isinstance(error, AuthenticationError) and not looked_afresh:
-                        looked_afresh = True
-                        settings = await aget_settings(self.grokvideo_conn_id)
-                        client = await stack.enter_async_context(shared_client(settings))
-                else:
-                    decision = poller.answered(news, time.time())
-                if isinstance(decision, Ask) and decision.report:
-                    self.log.info("Generation %s: %s", self.request_id, describe(news))
-            return decision
+        # First of all asleep: of waits that start together, the event loop gets the work little by little.
+        await asyncio.sleep(poller.first_delay())
+        try:
+            async with asyncio.timeout(poller.patience(time.time())) as limit, AsyncExitStack() as clients:
+                return await self._poll(poller, clients)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return Stop("timeout")
+
+    async def _poll(self, poller: Poller, clients: AsyncExitStack) -> Stop:
+        settings = await aget_settings(self.grokvideo_conn_id)
+        watch = (await clients.enter_async_context(shared_client(settings))).watch(self.request_id)
+        looked_afresh = False
+        while True:
+            news: Generation | GrokVideoError
+            try:
+                news = await watch.poll()
+            except GrokVideoError as error:
+                news = error
+                decision = poller.failed(error, time.time())
+                if isinstance(error, AuthenticationError) and not looked_afresh:
+                    looked_afresh = True
+                    settings = await aget_settings(self.grokvideo_conn_id, refused=settings)
+                    watch = (await clients.enter_async_context(shared_client(settings))).watch(self.request_id)
+            else:
+                decision = poller.answered(news, time.time())
+            if isinstance(decision, Stop):
+                return decision
+            if decision.report:
+                self.log.info("Generation %s: %s", self.request_id, describe(news))
+            await asyncio.sleep(decision.delay)

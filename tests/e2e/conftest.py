@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dev.airflow_stack import AirflowStack, SandboxProcess
+from tests.e2e.video_runs import VideoRun
+
+SUMMARY = pytest.StashKey[str]()
+"""What is shown at the end of the run."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if SUMMARY in config.stash:
+        terminalreporter.write("\n" + config.stash[SUMMARY])
 
 
 @pytest.fixture(scope="session")
@@ -23,17 +36,90 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+def api_key() -> str:
+    """Return the key of both APIs: no other text is like it, so that it is found wherever it leaks to."""
+    return f"sk-e2e-{secrets.token_hex(20)}"
+
+
+@pytest.fixture(scope="session")
+def wrong_key() -> str:
+    """Return a key that both APIs refuse."""
+    return f"sk-wrong-{secrets.token_hex(20)}"
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory, api_key: str) -> Iterator[SandboxProcess]:
     """Return the API behind the connection grokvideo_default."""
-    with SandboxProcess(tmp_path_factory.mktemp("sandbox") / "sandbox.log", render_seconds=3) as process:
+    log = tmp_path_factory.mktemp("sandbox") / "sandbox.log"
+    with SandboxProcess(log, api_key=api_key, render_seconds=3) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def patient_sandbox(tmp_path_factory: pytest.TempPathFactory, api_key: str) -> Iterator[SandboxProcess]:
+    """Return the API behind grokvideo_patient, whose generations go on until the test ends them."""
+    log = tmp_path_factory.mktemp("patient") / "sandbox.log"
+    with SandboxProcess(log, api_key=api_key, render_seconds=86400) as process:
         yield process
 
 
 @pytest.fixture(scope="session")
 def airflow(
-    tmp_path_factory: pytest.TempPathFactory, dags_folder: Path, videos: Path, sandbox: SandboxProcess
+    tmp_path_factory: pytest.TempPathFactory,
+    dags_folder: Path,
+    videos: Path,
+    sandbox: SandboxProcess,
+    patient_sandbox: SandboxProcess,
+    wrong_key: str,
 ) -> Iterator[AirflowStack]:
     """Return a running Airflow: ``airflow.client`` talks to it, ``airflow.kill_task`` and others hurt it."""
-    env = {"AIRFLOW_CONN_GROKVIDEO_DEFAULT": sandbox.connection, "GROKVIDEO_OUTPUT": f"file://{videos}/"}
+    env = {
+        "AIRFLOW_CONN_GROKVIDEO_DEFAULT": sandbox.connection,
+        "AIRFLOW_CONN_GROKVIDEO_PATIENT": patient_sandbox.connection,
+        "AIRFLOW_CONN_GROKVIDEO_WRONG_KEY": _connection(sandbox.base_url, wrong_key),
+        # A port that nobody listens on.
+        "AIRFLOW_CONN_GROKVIDEO_NOWHERE": _connection("http://127.0.0.1:9/grok/v1", wrong_key),
+        "GROKVIDEO_OUTPUT": f"file://{videos}/",
+    }
     with AirflowStack(tmp_path_factory.mktemp("airflow"), dags_folder, env) as stack:
         yield stack
+
+
+def _connection(host: str, key: str) -> str:
+    return json.dumps({"conn_type": "grokvideo", "host": host, "password": key})
+
+
+@pytest.fixture(scope="session")
+def tasks_file(dags_folder: Path) -> None:
+    """Give the session's Airflow the DAGs of ``dags/tasks.py``."""
+    shutil.copy(Path(__file__).parent / "dags" / "tasks.py", dags_folder)
+
+
+@pytest.fixture(scope="session")
+def endings(
+    airflow: AirflowStack, sandbox: SandboxProcess, patient_sandbox: SandboxProcess, tasks_file: None
+) -> dict[str, VideoRun]:
+    """Return runs that have ended in every way there is."""
+
+    def run(name: str, dag_id: str = "video", asked: str = "", **conf: Any) -> VideoRun:
+        api = patient_sandbox if conf.get("connection") == "grokvideo_patient" else sandbox
+        return VideoRun(airflow, api, name, dag_id, asked, conf)
+
+    runs = [
+        run("done").start(),
+        run("done-on-worker", "video_on_worker").start(),
+        run("moderated", asked="#moderated").start(),
+        run("failed", asked="#failed").start(),
+        run("expired", asked="#expired").start(),
+        run("timed-out", "video_in_time", connection="grokvideo_patient").start(),
+        run("bad-key", connection="grokvideo_wrong_key").start(),
+        run("no-quota", asked="#fault:no_quota").start(),
+        run("bad-field", duration=16).start(),
+        run("unknown-model", asked="#fault:model_not_found").start(),
+        run("unknown-submission", asked="#fault:close_after_accept").start(),
+        run("unreachable", connection="grokvideo_nowhere").start(),
+        run("rate-limited").start({"on": "submit", "fault": "rate_limited", "retry_after": 8}),
+    ]
+    for each in runs:
+        each.wait()
+    return {each.name: each for each in runs}

@@ -1,0 +1,63 @@
+"""However a task ends: its state, its tries, the message in its log, and what it cost, as seen from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e.video_runs import VideoRun
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@dataclass(frozen=True)
+class Ending:
+    state: str
+    tries: int
+    submissions: int
+    words: tuple[str, ...]
+
+
+ENDINGS = {
+    "done": Ending("success", 1, 1, ("Landed file:",)),
+    "done-on-worker": Ending("success", 1, 1, ("Landed file:",)),
+    "moderated": Ending("failed", 1, 1, ("was refused by content moderation", "change it")),
+    "failed": Ending("failed", 2, 2, ("failed: ", "internal error", "submits anew if it still says so")),
+    "expired": Ending("failed", 2, 2, ("expired: ", "submits anew if it still says so")),
+    "timed-out": Ending("failed", 2, 1, ("is not done after 4 s", "goes on and is billed", "does not pay again")),
+    "bad-key": Ending("failed", 1, 0, ("HTTP 401",)),
+    "no-quota": Ending("failed", 1, 0, ("user quota is not enough", "HTTP 403")),
+    "bad-field": Ending("failed", 1, 0, ("duration='16'", "allowed")),
+    "unknown-model": Ending("failed", 1, 0, ("model_not_found",)),
+    "unknown-submission": Ending("failed", 1, 1, ("cannot be known", "Look it up", "GrokVideoSensor", "clear")),
+    "unreachable": Ending("failed", 2, 0, ("onnection",)),
+    "rate-limited": Ending("success", 1, 1, ("Not accepted, nothing is billed", "worker slot is given back")),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_a_task_ends_with_its_own_message(name: str, endings: dict[str, VideoRun]) -> None:
+    run, expected = endings[name], ENDINGS[name]
+    task = run.task()
+    log = run.log(task["try_number"])
+
+    assert (task["state"], task["try_number"]) == (expected.state, expected.tries), log
+    assert len(run.submissions()) == expected.submissions
+    for words in expected.words:
+        assert words in log
+    if run.ids() and name != "unknown-submission":
+        assert run.ids()[-1] in log
+
+
+def test_a_failed_generation_names_what_it_cost(endings: dict[str, VideoRun]) -> None:
+    assert "it cost 0." in endings["moderated"].log()
+
+
+def test_a_success_leaves_id_and_result(endings: dict[str, VideoRun]) -> None:
+    for name in ("done", "done-on-worker", "rate-limited"):
+        run = endings[name]
+        result = run.xcom()
+        assert [run.xcom("request_id")] == [result["request_id"]] == run.ids()
+        assert result["status"] == "done"
+        assert result["path"].endswith(f"/{result['request_id']}.mp4")

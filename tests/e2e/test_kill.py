@@ -1,0 +1,56 @@
+"""Whatever is killed, and whenever: nothing is paid for twice, and nothing paid for is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dev.airflow_stack import AirflowStack, SandboxProcess
+from tests.e2e.conftest import SUMMARY
+from tests.e2e.kill_harness import KillHarness, Outcome
+from tests.e2e.kill_points import POINTS, KillPoint
+from tests.e2e.kill_table import markdown
+
+# The first test waits for all rows.
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    airflow: AirflowStack,
+    patient_sandbox: SandboxProcess,
+    dags_folder: Path,
+    videos: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
+) -> dict[str, Outcome]:
+    shutil.copy(Path(__file__).parent / "dags" / "kill.py", dags_folder)
+    harness = KillHarness(airflow, patient_sandbox, videos, tmp_path_factory.mktemp("holds"))
+    rows = harness.run()
+    pytestconfig.stash[SUMMARY] = markdown(rows)
+    return {row.point.run_id: row for row in rows}
+
+
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: point.run_id)
+def test_killed_at(point: KillPoint, outcomes: dict[str, Outcome], videos: Path) -> None:
+    outcome = outcomes[point.run_id]
+
+    assert outcome.submissions == point.submissions
+    if point.known:
+        assert (outcome.state, outcome.landed) == ("success", 1), outcome.log
+        if outcome.point.dag_id != "kill_peer":
+            content = (videos / f"{outcome.result['request_id']}.mp4").read_bytes()
+            assert hashlib.sha256(content).hexdigest() == outcome.result["sha256"]
+    else:
+        assert outcome.state == "failed", outcome.log
+        assert "cannot be known" in outcome.log
+        assert "Look it up" in outcome.log
+        assert "GrokVideoSensor" in outcome.log
+
+
+def test_nothing_half_written_is_left(outcomes: dict[str, Outcome], videos: Path) -> None:
+    assert outcomes
+    assert not list(videos.glob("**/*.part"))

@@ -1,0 +1,278 @@
+"""When a wait asks again and when it ends, on a simulated clock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_grokvideo.api.generation import Generation, State
+from airflow_provider_grokvideo.api.polling import (
+    AUTHENTICATION_STRIKES,
+    FAILURE_TOLERANCE,
+    MAX_INTERVAL,
+    REFUSAL_TOLERANCE,
+    REPORT_INTERVAL,
+    Ask,
+    Poller,
+    Stop,
+)
+from airflow_provider_grokvideo.exceptions import (
+    AuthenticationError,
+    GenerationNotFoundError,
+    GrokVideoError,
+    RateLimitError,
+    RequestRejectedError,
+    ServerError,
+    TransportError,
+)
+
+ID = "a3d1008e"
+START = 1_790_000_000.0
+JITTER = 1.1
+
+LOST = TransportError("connection reset", delivered=True)
+BROKEN = ServerError("oh", status=500)
+LIMITED = RateLimitError("slow down")
+BAD_KEY = AuthenticationError("no", status=401)
+NOT_FOUND = GenerationNotFoundError("task_not_exist", status=400)
+REJECTED = RequestRejectedError("no", status=400)
+
+
+def told(state: State = "pending", progress: int | None = None, raw_status: str = "processing") -> Generation:
+    """Return what the API said."""
+    return Generation(ID, state, progress=progress, raw_status=raw_status)
+
+
+@dataclass
+class Wait:
+    """One wait: every poll's time, and how it ended."""
+
+    stop: Stop
+    ended: float
+    polls: list[float] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)
+    reports: list[float] = field(default_factory=list)
+
+
+def simulate(
+    api: Callable[[float], Generation | GrokVideoError],
+    *,
+    poll_interval: float = 5.0,
+    timeout: float = 900.0,
+    seed: int = 1,
+) -> Wait:
+    """Wait as worker and trigger do; times are seconds since the start. ``api`` answers for a time."""
+    now = START
+    poller = Poller(poll_interval=poll_interval, deadline=START + timeout, now=now, uniform=random.Random(seed).uniform)
+    polls, delays, reports = [], [], []
+    decision: Ask | Stop = Ask(poller.first_delay(), report=False)
+    while isinstance(decision, Ask):
+        assert decision.delay >= 0
+        delays.append(decision.delay)
+        now += decision.delay
+        polls.append(now - START)
+        answer = api(now - START)
+        failed = isinstance(answer, GrokVideoError)
+        decision = poller.failed(answer, now) if failed else poller.answered(answer, now)
+        if isinstance(decision, Ask) and decision.report:
+            reports.append(now - START)
+    assert poller.polls == len(polls)
+    return Wait(decision, now - START, polls, delays, reports)
+
+
+# --- how often ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("timeout", "least", "most"),
+    [pytest.param(60, 10, 14, id="minute"), pytest.param(3600, 300, 420, id="hour")],
+)
+def test_quiet_wait_costs_few_polls(timeout: float, least: int, most: int) -> None:
+    wait = simulate(lambda _: told(), timeout=timeout)
+    assert wait.stop.outcome == "timeout"
+    assert least <= len(wait.polls) <= most
+
+
+@given(
+    interval=st.floats(0.05, 120),
+    timeout=st.floats(1, 2000),
+    news=st.lists(
+        st.sampled_from([LOST, BROKEN, LIMITED, RateLimitError("", retry_after=3.0)])
+        | st.integers(0, 100).map(lambda progress: told(progress=progress))
+        | st.just(told()),
+        min_size=1,
+        max_size=30,
+    ),
+    seed=st.integers(0, 100),
+)
+def test_no_pause_is_below_the_interval_and_the_deadline_is_kept(
+    interval: float, timeout: float, news: list[Generation | GrokVideoError], seed: int
+) -> None:
+    answers = iter(news)
+    wait = simulate(lambda _: next(answers, told()), poll_interval=interval, timeout=timeout, seed=seed)
+    assert 0 <= wait.delays[0] <= interval
+    # The last pause is cut at the deadline, where the wait asks once more.
+    assert [delay for delay in wait.delays[1:-1] if delay < interval] == []
+    assert [delay for delay in wait.delays if delay > max(MAX_INTERVAL, interval) * JITTER] == []
+    assert wait.ended == pytest.approx(timeout)
+    assert wait.polls[-1] == pytest.approx(timeout)
+
+
+def test_first_polls_of_waits_that_start_together_are_spread() -> None:
+    firsts = [simulate(lambda _: told("done"), seed=seed).polls[0] for seed in range(200)]
+    assert min(firsts) < 0.5
+    assert max(firsts) > 4.5
+    assert len(set(firsts)) == 200
+
+
+def test_pauses_are_jittered() -> None:
+    delays = simulate(lambda _: told()).delays
+    assert len(set(delays)) == len(delays) > 50
+
+
+@pytest.mark.parametrize("asked", [40.0, 300.0])
+def test_rate_limit_is_waited_out_as_told(asked: float) -> None:
+    answers = iter([RateLimitError("slow down", retry_after=asked)])
+    wait = simulate(lambda _: next(answers, told("done")))
+    assert asked <= wait.delays[1] <= asked * JITTER
+
+
+# --- progress -----------------------------------------------------------------------------------------
+
+
+def steady(duration: float, *, step: int = 1) -> Callable[[float], Generation]:
+    """Return an API whose progress grows evenly in steps of ``step`` percent until ``duration``."""
+
+    def answer(at: float) -> Generation:
+        if at >= duration:
+            return told("done", 100, "done")
+        return told(progress=int(100 * at / duration) // step * step)
+
+    return answer
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("step", [1, 10])
+@pytest.mark.parametrize("duration", [20.0, 60.0, 300.0, 800.0, 3000.0])
+@pytest.mark.parametrize("interval", [1.0, 5.0, 15.0])
+def test_end_of_steady_progress_is_noticed_within_one_interval(
+    interval: float, duration: float, step: int, seed: int
+) -> None:
+    wait = simulate(steady(duration, step=step), poll_interval=interval, timeout=10_000, seed=seed)
+    assert wait.stop.outcome == "final"
+    # Progress in rare coarse steps is a quiet wait: twice the interval.
+    quiet = duration * step / 100 > 60
+    assert wait.ended - duration <= interval * JITTER * (2 if quiet else 1)
+
+
+def test_steady_progress_saves_polls() -> None:
+    with_progress = len(simulate(steady(300.0)).polls)
+    without = len(simulate(lambda at: told("done") if at >= 300 else told()).polls)
+    assert with_progress < without * 0.75
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        pytest.param(lambda at: min(99, int(at)), id="stuck-at-99"),
+        pytest.param(lambda at: 50, id="stuck-at-50"),
+        pytest.param(lambda at: max(0, 90 - int(at)), id="backwards"),
+        pytest.param(lambda at: int(at) % 100, id="starts-over"),
+        pytest.param(lambda at: 1 if at < 300 else 2, id="hardly-moves"),
+    ],
+)
+def test_progress_that_lies_does_not_stretch_pauses_beyond_the_longest(progress: Callable[[float], int]) -> None:
+    wait = simulate(lambda at: told("done") if at >= 700 else told(progress=progress(at)))
+    assert wait.stop.outcome == "final"
+    assert wait.ended - 700 <= MAX_INTERVAL * JITTER
+
+
+# --- the end ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "expired", "moderated"])
+def test_final_state_ends_the_wait_at_once(state: State) -> None:
+    wait = simulate(lambda _: told(state))
+    assert wait.stop == Stop("final")
+    assert len(wait.polls) == 1
+
+
+def test_unknown_status_is_waited_on_until_the_deadline() -> None:
+    wait = simulate(lambda _: told(raw_status="rendering_shadows"), timeout=100)
+    assert wait.stop == Stop("timeout")
+
+
+def test_video_that_is_done_exactly_at_the_deadline_is_not_given_up() -> None:
+    wait = simulate(lambda at: told("done") if at >= 99.9999 else told(), timeout=100)
+    assert wait.stop == Stop("final")
+
+
+def test_deadline_in_the_past_still_asks_once() -> None:
+    wait = simulate(lambda _: told(), timeout=-50)
+    assert (wait.stop, wait.polls) == (Stop("timeout"), [0.0])
+
+
+def test_patience_leaves_the_last_poll_a_moment_beyond_the_deadline() -> None:
+    poller = Poller(poll_interval=5, deadline=START + 10, now=START)
+    assert 11 <= poller.patience(START) <= 12
+    assert 1 <= poller.patience(START + 20) <= 2
+
+
+# --- failures -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "tolerance"),
+    [
+        pytest.param(LOST, FAILURE_TOLERANCE, id="transport"),
+        pytest.param(BROKEN, FAILURE_TOLERANCE, id="server"),
+        pytest.param(LIMITED, FAILURE_TOLERANCE, id="rate-limit"),
+        pytest.param(NOT_FOUND, REFUSAL_TOLERANCE, id="unknown-id"),
+        pytest.param(REJECTED, REFUSAL_TOLERANCE, id="rejected"),
+    ],
+)
+def test_failures_one_after_another_are_tolerated_for_a_while(error: GrokVideoError, tolerance: float) -> None:
+    wait = simulate(lambda _: error, timeout=5000)
+    assert wait.stop == Stop("error", error)
+    assert tolerance <= wait.ended - wait.polls[0] <= tolerance + MAX_INTERVAL * JITTER
+
+
+@pytest.mark.parametrize("error", [LOST, BROKEN, LIMITED, NOT_FOUND, REJECTED, BAD_KEY], ids=lambda e: type(e).__name__)
+def test_one_answer_in_between_forgives(error: GrokVideoError) -> None:
+    turns = iter(range(10**6))
+    wait = simulate(lambda at: told("done") if at > 3000 else told() if next(turns) % 2 else error, timeout=5000)
+    assert wait.stop == Stop("final")
+
+
+def test_refused_key_is_believed_after_a_few_strikes() -> None:
+    wait = simulate(lambda _: BAD_KEY)
+    assert wait.stop == Stop("error", BAD_KEY)
+    assert len(wait.polls) == AUTHENTICATION_STRIKES
+
+
+def test_refusals_of_the_key_must_follow_one_another() -> None:
+    answers = iter([BAD_KEY, BAD_KEY, LOST, BAD_KEY, BAD_KEY, told("done")])
+    assert simulate(lambda _: next(answers)).stop == Stop("final")
+
+
+def test_deadline_ends_failing_polls_as_a_timeout() -> None:
+    wait = simulate(lambda _: BROKEN, timeout=100)
+    assert wait.stop == Stop("timeout")
+    assert wait.ended == pytest.approx(100)
+
+
+# --- the log ------------------------------------------------------------------------------------------
+
+
+def test_change_is_reported_once_and_silence_once_a_minute() -> None:
+    wait = simulate(lambda at: told(raw_status="queued" if at < 200 else "processing"), timeout=500)
+    gaps = [later - earlier for earlier, later in zip(wait.reports, wait.reports[1:], strict=False)]
+    assert wait.reports[0] == wait.polls[0]
+    assert any(200 <= at <= 200 + 2 * 5 * JITTER for at in wait.reports)
+    assert max(gaps) <= REPORT_INTERVAL + 2 * 5 * JITTER
+    assert len(wait.reports) <= 500 / REPORT_INTERVAL + 2

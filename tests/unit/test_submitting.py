@@ -1,0 +1,112 @@
+"""Whether a submission that was certainly not accepted is sent again, and when."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_grokvideo.api.submitting import DELIVERY_ATTEMPTS, LONGEST_PAUSE, pause_before_resubmitting
+from airflow_provider_grokvideo.exceptions import (
+    AuthenticationError,
+    GrokVideoError,
+    InsufficientQuotaError,
+    InvalidRequestError,
+    RateLimitError,
+    RequestRejectedError,
+    ServerError,
+    SubmissionUnknownError,
+    TransportError,
+)
+
+NOW = 1_790_000_000.0
+UNREACHED = TransportError("refused", delivered=False)
+
+
+def pause(error: GrokVideoError, *, attempt: int = 1, left: float = 600.0, jitter: float = 0.0) -> float | None:
+    """Return the pause with a fixed share of the jitter."""
+    return pause_before_resubmitting(
+        error,
+        attempt=attempt,
+        now=NOW,
+        give_up_at=NOW + left,
+        uniform=lambda low, high: low + (high - low) * jitter,
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SubmissionUnknownError("who knows"),
+        TransportError("lost", delivered=True),
+        InvalidRequestError("no"),
+        AuthenticationError("no", status=401),
+        InsufficientQuotaError("no", status=429),
+        RequestRejectedError("no", status=400),
+        ServerError("no", status=500),
+        GrokVideoError("no"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("attempt", [1, 2, 50])
+def test_what_may_have_been_accepted_or_cannot_be_is_never_sent_again(error: GrokVideoError, attempt: int) -> None:
+    assert pause(error, attempt=attempt) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "expected"),
+    [
+        pytest.param(RateLimitError("", retry_after=7.0), 1, 7.0, id="as-told"),
+        pytest.param(RateLimitError("", retry_after=0.0), 3, 0.0, id="told-at-once"),
+        pytest.param(RateLimitError("", retry_after=90.0), 9, 90.0, id="as-told-also-when-long"),
+        pytest.param(RateLimitError(""), 1, 1.0, id="not-told-1"),
+        pytest.param(RateLimitError(""), 4, 8.0, id="not-told-4"),
+        pytest.param(RateLimitError(""), 12, LONGEST_PAUSE, id="not-told-longest"),
+        pytest.param(UNREACHED, 1, 1.0, id="unreached-1"),
+        pytest.param(UNREACHED, DELIVERY_ATTEMPTS - 1, 8.0, id="unreached-last"),
+        pytest.param(UNREACHED, DELIVERY_ATTEMPTS, None, id="unreached-left-to-the-retry"),
+    ],
+)
+def test_what_was_certainly_not_accepted_waits(error: GrokVideoError, attempt: int, expected: float | None) -> None:
+    assert pause(error, attempt=attempt) == expected
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "left", "goes_on"),
+    [(10.0, 10.0, True), (10.1, 10.0, False), (999_999_999.0, 600.0, False), (1.0, -1.0, False)],
+    ids=["just-in-time", "just-too-late", "absurd", "over-already"],
+)
+def test_nothing_is_sent_after_the_total_timeout(retry_after: float, left: float, goes_on: bool) -> None:
+    assert (pause(RateLimitError("", retry_after=retry_after), left=left) is not None) is goes_on
+
+
+@given(
+    retry_after=st.none() | st.floats(0, 10_000),
+    attempt=st.integers(1, 500),
+    left=st.floats(0, 1000),
+    jitter=st.floats(0, 1),
+)
+def test_pause_is_never_shorter_than_told_and_ends_in_time(
+    retry_after: float | None, attempt: int, left: float, jitter: float
+) -> None:
+    seconds = pause(RateLimitError("", retry_after=retry_after), attempt=attempt, left=left, jitter=jitter)
+    if seconds is not None:
+        assert (retry_after or 0.0) <= seconds <= left + 1e-6
+
+
+def test_waits_that_are_refused_together_do_not_return_together() -> None:
+    pauses = {pause(RateLimitError("", retry_after=5.0), jitter=share / 10) for share in range(11)}
+    assert len(pauses) == 11
+    assert max(filter(None, pauses)) <= 5.0 * 1.25
+
+
+def test_rate_limits_end_by_the_total_timeout_alone() -> None:
+    now, attempt = 0.0, 0
+    while True:
+        attempt += 1
+        seconds = pause_before_resubmitting(RateLimitError(""), attempt=attempt, now=now, give_up_at=600.0)
+        if seconds is None:
+            break
+        now += seconds
+    assert 500 < now <= 600
+    assert 12 <= attempt <= 20
