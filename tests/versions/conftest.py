@@ -21,9 +21,9 @@ os.environ |= {
     "GROKVIDEO_OUTPUT": f"file://{VIDEOS}/",
 }
 
-import pytest
+import pytest  # noqa: E402
 
-from airflow_provider_grokvideo.sandbox import Sandbox
+from airflow_provider_grokvideo.sandbox import Sandbox  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
