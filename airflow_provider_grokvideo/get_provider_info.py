@@ -30,6 +30,10 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.sensors.grokvideo"]}],
         "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.triggers.grokvideo"]}],
         "task-decorators": [{"name": "grok_video", "class-name": f"{_PACKAGE}.decorators.grokvideo.grok_video_task"}],
+        "extra-links": [
+            f"{_PACKAGE}.links.grokvideo.GrokVideoLink",
+            f"{_PACKAGE}.links.grokvideo.GrokVideoRequestLink",
+        ],
         "connection-types": [
             {
                 "connection-type": "grokvideo",
@@ -37,6 +41,12 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-name": "Grok Video",
                 "ui-field-behaviour": FIELD_BEHAVIOUR,
                 "conn-fields": FIELDS,
+            }
+        ],
+        "plugins": [
+            {
+                "name": "grokvideo_preview",
+                "plugin-class": f"{_PACKAGE}.plugins.preview.GrokVideoPreviewPlugin",
             }
         ],
         "config": {
@@ -50,6 +60,34 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": "s3://bucket/grokvideo-ledger/",
                         "default": None,
+                    },
+                    "prices": {
+                        "description": "US dollars per second of video by model and resolution, as JSON, laid over "
+                        "the list prices by which a cost is estimated before a submission.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": '{"grok-imagine-video": {"480p": 0.04, "720p": 0.056}}',
+                        "default": None,
+                    },
+                    "preview_roots": {
+                        "description": "URIs, separated by commas or spaces, below which the video preview in the "
+                        "UI may play files that a task of this provider has landed. {dag_id} stands for the DAG's id; "
+                        "without it, whoever may edit one DAG's XComs can show the files of all. A file in the "
+                        "task's own output_path plays without a root, for as long as Airflow keeps the task's "
+                        "rendered fields.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://bucket/videos/{dag_id}/, file:///data/videos/",
+                        "default": None,
+                    },
+                    "preview_progress": {
+                        "description": "Whether the API server asks the video API, with the task's connection, how "
+                        "an unfinished or failed generation is doing while somebody looks at its preview. It costs "
+                        "nothing; one answer is kept for some seconds.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "True",
                     },
                 },
             }

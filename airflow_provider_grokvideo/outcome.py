@@ -132,6 +132,18 @@ def ending_error(generation: Generation) -> GenerationError:
     )
 
 
+def verdict_of(generation: Generation) -> dict[str, Any]:
+    """What is to be known of a generation that ended without a video: the XCom ``outcome``."""
+    return {
+        "request_id": generation.request_id,
+        "status": generation.state,
+        "model": generation.model,
+        "cost_usd": _cost(generation),
+        "error_code": generation.error_code,
+        "error_message": generation.error_message,
+    }
+
+
 def result_of(generation: Generation, landed: Landed | None, *, model: str, elapsed_seconds: float) -> dict[str, Any]:
     """The small JSON object that a task returns; never the video itself.
 

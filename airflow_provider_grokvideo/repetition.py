@@ -7,7 +7,7 @@ import tenacity
 ATTEMPTS = 5
 """How often before it is left to the task's own retry."""
 PAUSE = 1.0
-"""Seconds before the first repetition, at most; they double, up to ``LONGEST_PAUSE``."""
+"""Seconds before the first repetition; they double, up to ``LONGEST_PAUSE``, and are jittered."""
 LONGEST_PAUSE = 30.0
 
 
@@ -15,7 +15,7 @@ def attempts(*errors: type[Exception]) -> tenacity.Retrying:
     """Attempts to iterate over; those that end with one of these errors are followed by another."""
     return tenacity.Retrying(
         stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_random_exponential(multiplier=PAUSE, max=LONGEST_PAUSE),
+        wait=tenacity.wait_exponential(multiplier=PAUSE, max=LONGEST_PAUSE) + tenacity.wait_random(0, PAUSE),
         retry=tenacity.retry_if_exception_type(errors),
         reraise=True,
     )

@@ -7,8 +7,10 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import requests
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -48,7 +50,8 @@ def destination(path: str | ObjectStoragePath, request_id: str, conn_id: str | N
     """The file that a path means: itself, or ``<request_id>.mp4`` where it ends in a slash."""
     text = str(path)
     target = open_path(path, conn_id)
-    return target / f"{request_id}.mp4" if text.endswith("/") else target
+    # The id is the API's, or somebody's: it names a file, no path.
+    return target / f"{quote(request_id, safe='')}.mp4" if text.endswith("/") else target
 
 
 def open_path(
@@ -62,9 +65,12 @@ def open_path(
     if isinstance(path, ObjectStoragePath):
         return path
     try:
-        return ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
-    except (TypeError, ValueError, ImportError) as error:
-        raise invalid(name, path, f"a path that ObjectStoragePath opens ({error})") from error
+        opened = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+        # Airflow 2 finds out only here that it knows no such store.
+        _ = opened.fs
+    except Exception as error:  # each filesystem raises errors of its own
+        raise invalid(name, path, f"a path that ObjectStoragePath opens ({_reason(error)})") from error
+    return opened
 
 
 def replace_file(path: ObjectStoragePath, content: bytes) -> None:
@@ -153,15 +159,19 @@ def _fresh_url(client: GrokVideoClient, request_id: str) -> str:
 
 
 def _land_once(client: GrokVideoClient, url: str, target: ObjectStoragePath, request_id: str) -> Landed:
-    partial = target.parent / f".{target.name}.{request_id}.part"
+    partial = target.parent / f".{target.name}.{quote(request_id, safe='')}.part"
     digest, check, size = hashlib.sha256(), Mp4Check(), 0
     try:
-        with _writer(partial) as file:
+        # Hashing takes as long as receiving does, so another thread does it meanwhile, one chunk behind.
+        with _writer(partial) as file, ThreadPoolExecutor(1, "grokvideo-sha256") as helper:
+            hashing = helper.submit(digest.update, b"")
             for chunk in _chunks(client, url):
+                hashing.result()
+                hashing = helper.submit(digest.update, chunk)
                 file.write(chunk)
-                digest.update(chunk)
                 check.feed(chunk)
                 size += len(chunk)
+            hashing.result()
         check.finish()
         partial.fs.mv(partial.path, target.path)
     except GrokVideoError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pendulum
 
+from airflow_provider_grokvideo import metrics
 from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnknownError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def submit_once(
         try:
             request_id = hook.client.submit(request)
         except SubmissionUnknownError as error:
+            metrics.submission_unknown()
             raise unknown_error(str(error), hook.settings.base_url, time.time()) from error
         except GrokVideoError as error:
             ledger.withdraw()
@@ -71,6 +73,7 @@ def submit_once(
             time.sleep(pause)
             continue
         log.info("Submitted generation %s", request_id)
+        metrics.submitted()
         ledger.submitted(fingerprint, request_id)
         return request_id
 

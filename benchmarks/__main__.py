@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.harness import ROOT, measure
+from benchmarks.harness import ROOT, in_own_process, measure
 from benchmarks.tls import make_certificate
 
 NAMES = ("cpu_per_poll", "waits", "pacing", "imports", "landing", "whole_path")
@@ -58,16 +56,14 @@ def main() -> int:
         os.environ |= {
             "BENCH_HOME": home,
             "SSL_CERT_FILE": str(authority),
+            "REQUESTS_CA_BUNDLE": str(authority),
             "AIRFLOW_HOME": str(Path(home) / "airflow"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         }
         for name in arguments.names or NAMES:
-            # Each in a process of its own: none inherits another's memory, imports or settings.
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(1, mp_context=context) as pool:
-                table = pool.submit(measure, name, arguments.quick).result()
+            table = in_own_process(measure, name, arguments.quick)
             print(f"{table}\n", flush=True)
             report[name] = table.as_json()
             missed += sum(not bar.is_met for bar in table.bars)

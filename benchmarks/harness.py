@@ -5,15 +5,19 @@ from __future__ import annotations
 import http.client
 import importlib
 import json
+import multiprocessing
 import os
 import ssl
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -151,6 +155,12 @@ def measure(name: str, quick: bool) -> Table:
     """Run one benchmark; it lives here because a spawned process cannot import ``__main__``."""
     table: Table = importlib.import_module(f"benchmarks.{name}").run(quick)
     return table
+
+
+def in_own_process(function: Callable[..., T], *arguments: Any) -> T:
+    """Call it where it inherits nobody's memory, imports or settings."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -16,7 +16,7 @@ from airflow_provider_grokvideo.api.protocol import Answer, Call, Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import TransportError
 
-DOWNLOAD_CHUNK = 1024 * 1024
+DOWNLOAD_CHUNK = 512 * 1024
 
 
 class GrokVideoClient:
@@ -72,12 +72,8 @@ class GrokVideoClient:
         """
         with self._new_session() as session:
             try:
-                response = session.get(
-                    url,
-                    stream=True,
-                    timeout=self.settings.request_timeout,
-                    headers={"Accept-Encoding": "identity"},
-                )
+                # Who needs a proxy or a CA file to reach the API needs it for what is paid for, too.
+                response = session.get(url, stream=True, headers={"Accept-Encoding": "identity"}, **self._route())
             except OSError as error:
                 raise TransportError(f"no answer from the video's host: {_words(error)}", delivered=True) from error
             with response:

@@ -128,7 +128,8 @@ def read_error(document: object) -> tuple[str, str]:
 
 
 def _state(states: list[State | None], video_url: str | None, error: str) -> State:
-    finals: tuple[State, ...] = ("moderated", "failed", "expired")
+    # A gateway's FAILURE is also its word for what has expired.
+    finals: tuple[State, ...] = ("moderated", "expired", "failed")
     for final in finals:
         if final in states:
             return final

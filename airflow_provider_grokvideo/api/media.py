@@ -53,7 +53,7 @@ def is_web_url(value: object) -> bool:
         return False
 
 
-def shown(value: object, limit: int = 80) -> str:
+def shown(value: object, limit: int = 200) -> str:
     """A value as it may stand in a message or log: short, without image bytes, without a URL's signature."""
     value = _without_secrets(value)
     text = value if isinstance(value, str) else repr(value)

@@ -55,7 +55,7 @@ class Settings:
     :param model: the model of requests that name none.
     :param request_timeout: seconds for one HTTP call.
     :param max_requests_per_second: of one process, while polling.
-    :param proxy: URL of a proxy for API calls; default: the environment's.
+    :param proxy: URL of a proxy, also for fetching videos; default: the environment's.
     :param verify: check TLS certificates: yes, no, or against this CA file.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from functools import cached_property
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
 from airflow_provider_grokvideo.exceptions import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.client import GrokVideoClient
     from airflow_provider_grokvideo.api.generation import Generation
     from airflow_provider_grokvideo.api.polling import Poller, Stop
+    from airflow_provider_grokvideo.api.prices import Prices
     from airflow_provider_grokvideo.api.protocol import Settings
     from airflow_provider_grokvideo.api.request import VideoRequest
     from airflow_provider_grokvideo.storage import Landed
@@ -98,6 +100,19 @@ class GrokVideoHook(BaseHook):
     def ledger_path(self) -> str | None:
         """The ledger's directory that the connection names."""
         return _text(self.connection.extra_dejson, "ledger_path")
+
+    @property
+    def prices(self) -> Prices:
+        """List prices, with those of the connection's extra or of the configuration laid over them."""
+        from airflow_provider_grokvideo.api.prices import PRICES, read_prices
+
+        given = self.connection.extra_dejson.get("prices") or conf.get("grokvideo", "prices", fallback=None)
+        if not given:
+            return PRICES
+        try:
+            return read_prices(json.loads(given) if isinstance(given, str) else given)
+        except ValueError as error:
+            raise InvalidRequestError(f"prices are no JSON object of prices: {error}") from error
 
     def prepare(self, request: VideoRequest) -> VideoRequest:
         """Settle the model, read image paths, and refuse what this API does not offer. Sends nothing.
@@ -286,7 +301,10 @@ _look_ups: dict[str, _LookUp] = {}
 async def _look_up(conn_id: str) -> Settings:
     from airflow.providers.common.compat.connection import get_async_connection
 
-    return settings_of(await get_async_connection(conn_id))
+    try:
+        return settings_of(await get_async_connection(conn_id))
+    except AirflowNotFoundException as error:
+        raise InvalidRequestError(f"the connection {conn_id} is not defined: {error}") from error
 
 
 def describe(news: Generation | GrokVideoError) -> str:
@@ -302,7 +320,7 @@ def describe(news: Generation | GrokVideoError) -> str:
 def _base_url(connection: Connection) -> str:
     from airflow_provider_grokvideo.api.protocol import COMETAPI_HOST, COMETAPI_URL
 
-    host = (connection.host or "").strip().rstrip("/")
+    host = (connection.host or "").strip()
     if not host:
         return COMETAPI_URL
     scheme = connection.schema if connection.schema in {"http", "https"} else "https"

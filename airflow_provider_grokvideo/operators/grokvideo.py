@@ -6,12 +6,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_grokvideo.api.generation import NO_VIDEO_URL, Generation
+from airflow_provider_grokvideo import metrics
+from airflow_provider_grokvideo.api.generation import Generation
+from airflow_provider_grokvideo.api.media import invalid
+from airflow_provider_grokvideo.api.polling import check_seconds
+from airflow_provider_grokvideo.api.prices import check_cost, estimate
 from airflow_provider_grokvideo.api.request import DEFAULT_MODEL, VideoRequest
 from airflow_provider_grokvideo.exceptions import (
     GenerationNotFoundError,
@@ -19,6 +24,7 @@ from airflow_provider_grokvideo.exceptions import (
     InvalidRequestError,
     SubmissionUnknownError,
 )
+from airflow_provider_grokvideo.finishing import finish
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.ledger import (
     Ledger,
@@ -31,12 +37,13 @@ from airflow_provider_grokvideo.ledger import (
     decide_resumed,
     open_ledger,
 )
+from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
 from airflow_provider_grokvideo.outcome import (
-    ending_error,
     for_airflow,
     generation_of,
     result_of,
 )
+from airflow_provider_grokvideo.privacy import unshown, unwrapped
 from airflow_provider_grokvideo.submission import Postponed, submit_once, unknown_error
 
 if TYPE_CHECKING:
@@ -44,7 +51,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_grokvideo.api.media import Media
     from airflow_provider_grokvideo.api.request import Kind
-    from airflow_provider_grokvideo.storage import Landed
 
 SUBMISSION_TIMEOUT = 600.0
 """Seconds for which one attempt of a task tries to submit."""
@@ -65,6 +71,9 @@ _REQUEST_FIELDS = (
 )
 
 
+_PRIVATE_FIELDS = ("image", "reference_images", "video", "upload_url")
+
+
 class GrokVideoOperator(BaseOperator):
     """What the three operators share: submit once, wait without a worker slot, land the video.
 
@@ -80,6 +89,7 @@ class GrokVideoOperator(BaseOperator):
         ``fail``, or ``resubmit`` and perhaps pay twice.
     :param ledger_path: directory URI of the ledger on Airflow before 3.3; default: the connection's, the
         configuration's, or beside ``output_path``.
+    :param max_cost_usd: refuse, before anything is sent, what will probably cost more; see ``api/prices.py``.
     """
 
     kind: ClassVar[Kind] = "generation"
@@ -89,8 +99,10 @@ class GrokVideoOperator(BaseOperator):
         "output_path",
         "output_conn_id",
         "ledger_path",
+        "max_cost_usd",
     )
     template_fields_renderers = {"extra": "json"}
+    operator_extra_links = (GrokVideoLink(), GrokVideoRequestLink())
     ui_color = "#1d1d28"
     ui_fgcolor = "#ffffff"
 
@@ -117,11 +129,14 @@ class GrokVideoOperator(BaseOperator):
         timeout: float = 900.0,
         on_unknown_submission: OnUnknownSubmission = "fail",
         ledger_path: str | None = None,
+        max_cost_usd: float | str | Decimal | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if on_unknown_submission not in {"fail", "resubmit"}:
-            raise ValueError(f"on_unknown_submission={on_unknown_submission!r} is not allowed; allowed: fail, resubmit")
+            raise invalid("on_unknown_submission", on_unknown_submission, "fail or resubmit")
+        check_seconds("poll_interval", poll_interval)
+        check_seconds("timeout", timeout)
         self.prompt = prompt
         self.model = model
         self.duration = duration
@@ -142,6 +157,7 @@ class GrokVideoOperator(BaseOperator):
         self.timeout = timeout
         self.on_unknown_submission = on_unknown_submission
         self.ledger_path = ledger_path
+        self.max_cost_usd = max_cost_usd
         self._request_id: str | None = None
 
     @cached_property
@@ -178,6 +194,7 @@ class GrokVideoOperator(BaseOperator):
         self._request_id = event.get("request_id")
         asked_at = time.time() if asked_at is None else asked_at
         with self._errors_for_airflow():
+            metrics.polled(event.get("polls") or 0)
             generation = generation_of(event, self.timeout)
             if generation.state == "done":
                 generation = self.hook.get_finished(generation.request_id)
@@ -231,10 +248,16 @@ class GrokVideoOperator(BaseOperator):
                     request_id = self._submit(request, ledger, fingerprint, give_up_at, attempt)
             self._request_id = request_id
             context["ti"].xcom_push(key="request_id", value=request_id)
+            store_links(context, self.hook, request_id)
             if found is not None and found.is_final:
                 return self._finish(context, found, asked_at)
             if not self.wait_for_completion:
-                return self._result(found or Generation(request_id, "pending"), None, asked_at)
+                return result_of(
+                    found or Generation(request_id, "pending"),
+                    None,
+                    model=self.model or self.hook.settings.model or DEFAULT_MODEL,
+                    elapsed_seconds=time.time() - asked_at,
+                )
             if self.deferrable:
                 self._defer(request_id, asked_at)
             return self._finish(context, self._follow(request_id), asked_at)
@@ -257,7 +280,13 @@ class GrokVideoOperator(BaseOperator):
         return VideoRequest.from_fields(self._request_fields())
 
     def _request_fields(self) -> dict[str, Any]:
-        return {"kind": self.kind, **{name: getattr(self, name) for name in _REQUEST_FIELDS}}
+        return {"kind": self.kind, **{name: unwrapped(getattr(self, name)) for name in _REQUEST_FIELDS}}
+
+    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+        """Render, then keep what is private out of the rendered fields that Airflow stores and shows."""
+        super()._do_render_template_fields(*args, **kwargs)
+        for name in _PRIVATE_FIELDS:
+            setattr(self, name, unshown(getattr(self, name)))
 
     def _ask_once(self, request_id: str) -> Generation | None:
         """What the API says of a generation that is to be resumed; pending where it cannot be asked now."""
@@ -270,6 +299,7 @@ class GrokVideoOperator(BaseOperator):
             return Generation(request_id, "pending")
 
     def _submit(self, request: VideoRequest, ledger: Ledger, fingerprint: str, give_up_at: float, attempt: int) -> str:
+        self._check_cost(request)
         if self.output_path:
             from airflow_provider_grokvideo.storage import check_writable
 
@@ -300,6 +330,12 @@ class GrokVideoOperator(BaseOperator):
             )
             raise AssertionError("unreachable: defer raises") from None
 
+    def _check_cost(self, request: VideoRequest) -> None:
+        cost = estimate(request, self.hook.prices)
+        self.log.info("This will probably cost %s USD, by list price", "an unknown number of" if cost is None else cost)
+        if self.max_cost_usd is not None:
+            check_cost(cost, self.max_cost_usd, request)
+
     def _defer(self, request_id: str, asked_at: float) -> NoReturn:
         from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
 
@@ -327,27 +363,19 @@ class GrokVideoOperator(BaseOperator):
         return self.hook.wait(request_id, poll_interval=float(self.poll_interval), timeout=float(self.timeout))
 
     def _finish(self, context: Context, generation: Generation, asked_at: float) -> dict[str, Any]:
-        """Land what is done; raise for what is not."""
-        landed: Landed | None = None
-        uploaded = bool(self.upload_url) and generation.error_code == NO_VIDEO_URL
-        if generation.state != "done" and not uploaded:
-            raise ending_error(generation)
-        if uploaded:
-            self.log.warning("The API names no video: look for it at upload_url")
-        elif self.output_path:
-            landed = self.hook.download(generation, self.output_path, self.output_conn_id)
-            self.log.info("Landed %s: %d bytes, sha256 %s", landed.path, landed.size_bytes, landed.sha256)
-        result = self._result(generation, landed, asked_at)
+        result = finish(
+            self.hook,
+            context,
+            generation,
+            began_at=asked_at,
+            output_path=self.output_path,
+            output_conn_id=self.output_conn_id,
+            outlets=self.outlets,
+            model=self.model,
+            is_uploaded=bool(self.upload_url),
+        )
         self._ledger(context).finished(generation.request_id, result)
         return result
-
-    def _result(self, generation: Generation, landed: Landed | None, asked_at: float) -> dict[str, Any]:
-        return result_of(
-            generation,
-            landed,
-            model=self.model or self.hook.settings.model or DEFAULT_MODEL,
-            elapsed_seconds=time.time() - asked_at,
-        )
 
     @contextmanager
     def _errors_for_airflow(self) -> Iterator[None]:

@@ -15,22 +15,23 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_grokvideo.api.polling import Ask, Decision, Poller, Stop
-from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
+from airflow_provider_grokvideo import metrics
+from airflow_provider_grokvideo.api.polling import Ask, Decision, Poller, Stop, check_seconds
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GenerationTimeoutError,
     GrokVideoError,
     InvalidRequestError,
 )
+from airflow_provider_grokvideo.finishing import finish
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, describe
-from airflow_provider_grokvideo.outcome import ending_error, for_airflow, generation_of, result_of
+from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
+from airflow_provider_grokvideo.outcome import for_airflow, generation_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_grokvideo.api.generation import Generation
-    from airflow_provider_grokvideo.storage import Landed
 
 
 class GrokVideoSensor(BaseSensorOperator):
@@ -48,6 +49,7 @@ class GrokVideoSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("request_id", "grokvideo_conn_id", "output_path", "output_conn_id")
+    operator_extra_links = (GrokVideoLink(), GrokVideoRequestLink())
     ui_color = "#1d1d28"
     ui_fgcolor = "#ffffff"
 
@@ -63,6 +65,7 @@ class GrokVideoSensor(BaseSensorOperator):
         timeout: float = 900.0,
         **kwargs: Any,
     ) -> None:
+        check_seconds("poll_interval", poll_interval)
         kwargs.setdefault("poke_interval", poll_interval)
         super().__init__(timeout=timeout, **kwargs)
         self.request_id = request_id
@@ -93,6 +96,7 @@ class GrokVideoSensor(BaseSensorOperator):
                 raise InvalidRequestError(
                     f"request_id={self.request_id!r} is not allowed; allowed: the id of a generation"
                 )
+            store_links(context, self.hook, self.request_id)
         if self.deferrable:
             self._defer()
         return super().execute(context)
@@ -108,10 +112,11 @@ class GrokVideoSensor(BaseSensorOperator):
         """
         began_at = time.time() if began_at is None else began_at
         with self._errors_for_airflow():
+            metrics.polled(event.get("polls") or 0)
             generation = generation_of(event, self.timeout)
             if generation.state == "done":
                 generation = self.hook.get_finished(generation.request_id)
-            return self._finish(generation, began_at)
+            return self._finish(context, generation, began_at)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
@@ -129,7 +134,7 @@ class GrokVideoSensor(BaseSensorOperator):
                 return PokeReturnValue(is_done=False)
             decision = self.poller.answered(generation, time.time())
             if generation.is_final:
-                return PokeReturnValue(is_done=True, xcom_value=self._finish(generation, self.poller.began))
+                return PokeReturnValue(is_done=True, xcom_value=self._finish(context, generation, self.poller.began))
             self._report(decision, generation)
             return PokeReturnValue(is_done=False)
 
@@ -153,18 +158,15 @@ class GrokVideoSensor(BaseSensorOperator):
         )
         raise AssertionError("unreachable: defer raises")
 
-    def _finish(self, generation: Generation, began_at: float) -> dict[str, Any]:
-        if generation.state != "done":
-            raise ending_error(generation)
-        landed: Landed | None = None
-        if self.output_path:
-            landed = self.hook.download(generation, self.output_path, self.output_conn_id)
-            self.log.info("Landed %s: %d bytes, sha256 %s", landed.path, landed.size_bytes, landed.sha256)
-        return result_of(
+    def _finish(self, context: Context, generation: Generation, began_at: float) -> dict[str, Any]:
+        return finish(
+            self.hook,
+            context,
             generation,
-            landed,
-            model=self.hook.settings.model or DEFAULT_MODEL,
-            elapsed_seconds=time.time() - began_at,
+            began_at=began_at,
+            output_path=self.output_path,
+            output_conn_id=self.output_conn_id,
+            outlets=self.outlets,
         )
 
     @contextmanager

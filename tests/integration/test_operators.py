@@ -57,7 +57,7 @@ def test_a_video_is_landed(deferrable: bool, sandbox, tmp_path: Path):
     assert task.state == "success", task.error
     assert set(task.result) == RESULT_KEYS
     request_id = task.result["request_id"]
-    assert task.xcoms == {"request_id": request_id}
+    assert task.xcoms["request_id"] == request_id
     assert (task.result["status"], task.result["duration"], task.result["cost_usd"]) == ("done", 2, "0.1")
     landed = ObjectStoragePath(task.result["path"])
     assert landed.name == f"{request_id}.mp4"
@@ -387,3 +387,46 @@ def test_an_unreadable_ledger_stops_the_task_before_it_pays(sandbox, tmp_path: P
     assert task.state == "failed"
     assert str(ledger) in str(task.error)
     assert len(submissions_of(sandbox, "unreadable")) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"poll_interval": 0},
+        {"poll_interval": "5"},
+        {"timeout": -1},
+        {"timeout": True},
+        {"on_unknown_submission": "maybe"},
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_is_refused_when_the_dag_is_read(wrong: dict[str, Any]):
+    name, value = next(iter(wrong.items()))
+
+    with pytest.raises(ValueError, match=f"{name}={value!r} is not allowed; allowed: "):
+        generate(**wrong)
+
+
+def test_a_trigger_without_its_connection_says_so_in_its_event(sandbox, monkeypatch):
+    sandbox.fault("poll", "bare_id", times=None, prompt_contains="connection gone")
+    monkeypatch.setattr("airflow_provider_grokvideo.hooks.grokvideo._look_ups", {})
+    operator = generate(prompt="connection gone", grokvideo_conn_id="grokvideo_default")
+    run = TaskRun(lambda: operator)
+    monkeypatch.setattr(
+        "airflow_provider_grokvideo.triggers.grokvideo.GrokVideoTrigger.serialize",
+        lambda trigger: (
+            "airflow_provider_grokvideo.triggers.grokvideo.GrokVideoTrigger",
+            {
+                "grokvideo_conn_id": "nowhere",
+                "request_id": trigger.request_id,
+                "poll_interval": trigger.poll_interval,
+                "deadline": trigger.deadline,
+            },
+        ),
+    )
+
+    run.attempt()
+
+    assert run.events[0]["status"] == "error"
+    assert "nowhere" in run.events[0]["error_message"]
+    assert run.state == "up_for_retry"

@@ -152,7 +152,7 @@ READINGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("failed-and-billed", {"status": "failed", "usage": TICKS}, {"state": "failed", "cost_usd": Decimal("0.05")}),
     ("error-without-status", {"error": {"message": "oh"}}, {"state": "failed", "error_message": "oh"}),
     ("expired", {"status": "expired"}, {"state": "expired", "raw_status": "expired"}),
-    ("wrapped-expired", wrapped("FAILURE", "task expired", {"status": "expired"}), {"state": "failed"}),
+    ("wrapped-expired", wrapped("FAILURE", "task expired", {"status": "expired"}), {"state": "expired"}),
     ("done-without-url", {"status": "done", "video": {"duration": 5}}, {"state": "failed", "error_code": NO_VIDEO_URL}),
     ("done-with-empty-url", {"status": "done", "video": {"url": ""}}, {"state": "failed", "error_code": NO_VIDEO_URL}),
     ("done-with-path", {"status": "done", "video": {"url": "/v.mp4"}}, {"state": "failed", "video_url": None}),

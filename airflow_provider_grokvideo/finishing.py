@@ -1,0 +1,90 @@
+"""What a worker does with a final generation: land it, announce it, or fail. Operators and sensor share it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_grokvideo import metrics
+from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
+from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, preview_url
+from airflow_provider_grokvideo.outcome import ending_error, result_of, verdict_of
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_grokvideo.api.generation import Generation
+    from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+    from airflow_provider_grokvideo.storage import Landed
+
+log = logging.getLogger(__name__)
+
+
+def finish(
+    hook: GrokVideoHook,
+    context: Context,
+    generation: Generation,
+    *,
+    began_at: float,
+    output_path: str | None,
+    output_conn_id: str | None,
+    outlets: Iterable[Any],
+    model: str | None = None,
+    is_uploaded: bool = False,
+) -> dict[str, Any]:
+    """Land what is done, tell Airflow of it, and return the result object.
+
+    :param began_at: when the generation was asked for, or its wait began, in seconds since the epoch.
+    :param outlets: the task's.
+    :param model: the model that was asked for.
+    :param is_uploaded: whether the API was to upload the video itself, so that it need not name a URL.
+    :raises GenerationError: it ended without a video. Its verdict is in the XCom ``outcome``.
+    :raises DownloadError: it could not be landed.
+    """
+    from airflow_provider_grokvideo.api.generation import NO_VIDEO_URL
+
+    metrics.finished(generation, time.time() - began_at)
+    is_uploaded = is_uploaded and generation.error_code == NO_VIDEO_URL
+    if generation.state != "done" and not is_uploaded:
+        context["ti"].xcom_push(key="outcome", value=verdict_of(generation))
+        raise ending_error(generation)
+    landed: Landed | None = None
+    if is_uploaded:
+        log.warning("The API names no video: look for it at upload_url")
+    elif output_path:
+        landed = hook.download(generation, output_path, output_conn_id)
+        log.info("Landed %s: %d bytes, sha256 %s", landed.path, landed.size_bytes, landed.sha256)
+    result = result_of(
+        generation,
+        landed,
+        model=model or hook.settings.model or DEFAULT_MODEL,
+        elapsed_seconds=time.time() - began_at,
+    )
+    if result["cost_usd"] is not None:
+        log.info("Generation %s cost %s USD", generation.request_id, result["cost_usd"])
+    GrokVideoLink().store(context, preview_url(context) or generation.video_url)
+    announce(context, outlets, result)
+    return result
+
+
+def announce(context: Context, outlets: Iterable[Any], result: Mapping[str, Any]) -> None:
+    """Put the result into the events of the task's assets; an alias gets the landed file as its asset."""
+    from airflow.providers.common.compat.sdk import Asset, AssetAlias
+
+    for outlet in outlets:
+        if isinstance(outlet, AssetAlias):
+            if result["path"]:
+                context["outlet_events"][outlet].add(Asset(asset_uri(result["path"])), extra=dict(result))
+        elif isinstance(outlet, Asset):
+            context["outlet_events"][outlet].extra.update(result)
+
+
+def asset_uri(path: str) -> str:
+    """The URI of a landed file without its store's connection id, which would look like a user name."""
+    scheme, separator, rest = path.partition("://")
+    if not separator:
+        return f"file://{path}"
+    store, slash, key = rest.partition("/")
+    return f"{scheme}://{store.rpartition('@')[2]}{slash}{key}"

@@ -1,0 +1,44 @@
+"""What a worker reports through Airflow's Stats. The names are public; see docs/metrics.md.
+
+``grokvideo.submitted``, ``grokvideo.unknown_submission``, ``grokvideo.finished.<state>`` and ``grokvideo.polls`` count;
+``grokvideo.cost_micro_usd`` counts millionths of a US dollar, on failures too; ``grokvideo.generation_seconds`` times
+from the submission to the end.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import Stats
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.api.generation import Generation
+
+_MICRO = 1_000_000
+
+
+def submitted() -> None:
+    """The API has accepted a generation."""
+    Stats.incr("grokvideo.submitted")
+
+
+def submission_unknown() -> None:
+    """Nobody can tell whether the API has accepted a generation."""
+    Stats.incr("grokvideo.unknown_submission")
+
+
+def polled(times: int) -> None:
+    """A wait has ended after so many polls."""
+    Stats.incr("grokvideo.polls", times)
+
+
+def finished(generation: Generation, seconds: float) -> None:
+    """A generation is final.
+
+    :param seconds: since its submission, or since its wait began.
+    """
+    Stats.incr(f"grokvideo.finished.{generation.state}")
+    Stats.timing("grokvideo.generation_seconds", timedelta(seconds=seconds))
+    if generation.cost_usd:
+        Stats.incr("grokvideo.cost_micro_usd", int(generation.cost_usd * _MICRO))

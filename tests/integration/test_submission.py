@@ -1,0 +1,155 @@
+"""Asking once: what the ledger holds after each way in which a submission can end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.exceptions import (
+    AuthenticationError,
+    GrokVideoError,
+    InsufficientQuotaError,
+    RateLimitError,
+    RequestRejectedError,
+    SubmissionUnknownError,
+    TransportError,
+)
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.ledger import FileHome, Ledger, LedgerError
+from airflow_provider_grokvideo.sandbox import Sandbox
+from airflow_provider_grokvideo.submission import Postponed, submit_once
+
+REQUEST = VideoRequest(prompt="A red fox in the snow", duration=1)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """Return an API of one's own."""
+    with Sandbox(render_seconds=0) as running:
+        yield running
+
+
+@pytest.fixture
+def hook(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> GrokVideoHook:
+    """Return a hook of it."""
+    made = {"conn_type": "grokvideo", "host": sandbox.base_url, "password": sandbox.api_key}
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_TEST", json.dumps(made))
+    return GrokVideoHook("grokvideo_test")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """Return a ledger on disk."""
+    return Ledger(FileHome(ObjectStoragePath(f"file://{tmp_path}/ledger/entry.json")), clear_number=0)
+
+
+def submit(hook: GrokVideoHook, ledger: Ledger, *, seconds: float = 600.0, patience: float = 5.0) -> str:
+    """Submit once."""
+    give_up_at = time.time() + seconds
+    return submit_once(hook, REQUEST, ledger, "f1", attempt=0, give_up_at=give_up_at, patience=patience)
+
+
+def test_accepted_submission_is_in_the_ledger(hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox) -> None:
+    request_id = submit(hook, ledger)
+    entry = ledger.read()
+    assert entry is not None
+    assert (entry.state, entry.request_id, entry.fingerprint) == ("submitted", request_id, "f1")
+    assert [submission["request_id"] for submission in sandbox.submissions] == [request_id]
+
+
+@pytest.mark.parametrize("fault", ["close_before_accept", "close_after_accept", "server_error", "no_id"])
+def test_unknown_submission_leaves_its_intent_and_says_what_to_do(
+    fault: str, hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    sandbox.fault("submit", fault)
+    with pytest.raises(SubmissionUnknownError) as caught:
+        submit(hook, ledger)
+    entry = ledger.read()
+    assert entry is not None
+    assert (entry.state, entry.request_id) == ("intent", None)
+    words = (
+        "cannot be known",
+        "bills",
+        "console",
+        "UTC",
+        "GrokVideoSensor",
+        'on_unknown_submission="resubmit"',
+        "clear",
+    )
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert len(sandbox.submissions) + len(sandbox.refusals) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("bad_key", AuthenticationError),
+        ("no_quota", InsufficientQuotaError),
+        ("out_of_credit_429", InsufficientQuotaError),
+        ("invalid_request", RequestRejectedError),
+        ("model_not_found", RequestRejectedError),
+    ],
+)
+def test_refused_submission_withdraws_its_intent_and_is_sent_once(
+    fault: str, kind: type[GrokVideoError], hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    sandbox.fault("submit", fault)
+    with pytest.raises(kind):
+        submit(hook, ledger)
+    assert ledger.read() is None
+    assert (len(sandbox.submissions), len(sandbox.refusals)) == (0, 1)
+
+
+def test_short_rate_limit_is_waited_out(hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox) -> None:
+    sandbox.fault("submit", "rate_limited", times=2, retry_after=0)
+    request_id = submit(hook, ledger)
+    entry = ledger.read()
+    assert entry is not None
+    assert entry.request_id == request_id
+    assert (len(sandbox.submissions), len(sandbox.refusals)) == (1, 2)
+
+
+def test_long_rate_limit_is_postponed_with_an_empty_ledger(
+    hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    sandbox.fault("submit", "rate_limited", retry_after=60)
+    with pytest.raises(Postponed) as caught:
+        submit(hook, ledger)
+    assert 60 <= caught.value.pause <= 60 * 1.25
+    assert caught.value.attempt == 1
+    assert ledger.read() is None
+    assert sandbox.submissions == []
+
+
+def test_rate_limit_beyond_the_total_timeout_is_given_up(hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox) -> None:
+    sandbox.fault("submit", "rate_limited", retry_after=60)
+    with pytest.raises(RateLimitError):
+        submit(hook, ledger, seconds=30)
+    assert ledger.read() is None
+
+
+def test_unreachable_api_is_given_up_with_an_empty_ledger(
+    hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    assert hook.client.settings.base_url == sandbox.base_url
+    sandbox.stop()
+    with pytest.raises(TransportError) as caught:
+        submit(hook, ledger, seconds=0)
+    assert caught.value.delivered is False
+    assert ledger.read() is None
+
+
+def test_nothing_is_sent_where_the_intent_cannot_be_written(
+    hook: GrokVideoHook, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    ledger = Ledger(FileHome(ObjectStoragePath(f"file://{tmp_path}/file/entry.json")), clear_number=0)
+    with pytest.raises(LedgerError, match="cannot be written"):
+        submit(hook, ledger)
+    assert (sandbox.submissions, sandbox.refusals) == ([], [])

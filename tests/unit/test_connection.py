@@ -1,0 +1,202 @@
+"""However a connection was made, it gives the same settings; what is wrong in it is refused by name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import certifi
+import pytest
+from airflow.providers.common.compat.sdk import Connection
+
+from airflow_provider_grokvideo.api.protocol import Settings
+from airflow_provider_grokvideo.exceptions import InvalidRequestError
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, aget_settings, settings_of
+
+KEY = "sk-Zq81x/Top+Secret=Key"
+EXTRA = {
+    "model": "grok-imagine-video-1.5",
+    "request_timeout": 12.5,
+    "max_requests_per_second": 3,
+    "ledger_path": "s3://bucket/ledger/",
+    "proxy": "http://proxy:3128",
+    "verify": "false",
+}
+EVERYTHING = Settings(
+    base_url="https://api.x.ai/v1",
+    api_key=KEY,
+    model="grok-imagine-video-1.5",
+    request_timeout=12.5,
+    max_requests_per_second=3.0,
+    proxy="http://proxy:3128",
+    verify=False,
+)
+HOST = "https://api.x.ai/v1"
+NAME = "grokvideo_test"
+
+AS_JSON = json.dumps({"conn_type": "grokvideo", "host": HOST, "password": KEY, "extra": EXTRA})
+AS_JSON_WITH_TEXT_EXTRA = json.dumps(
+    {"conn_type": "grokvideo", "host": HOST, "password": KEY, "extra": json.dumps(EXTRA)}
+)
+QUERY = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in EXTRA.items())
+AS_URI = f"grokvideo://:{quote(KEY, safe='')}@{quote(HOST, safe='')}?{QUERY}"
+AS_URI_WITH_JSON_EXTRA = (
+    f"grokvideo://:{quote(KEY, safe='')}@{quote(HOST, safe='')}?__extra__={quote(json.dumps(EXTRA), safe='')}"
+)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [AS_JSON, AS_JSON_WITH_TEXT_EXTRA, AS_URI, AS_URI_WITH_JSON_EXTRA],
+    ids=["json", "json-extra-as-text", "uri", "uri-extra-as-json"],
+)
+def test_environment_variable_gives_the_same_settings(made: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{NAME.upper()}", made)
+    hook = GrokVideoHook(NAME)
+    assert hook.settings == EVERYTHING
+    assert hook.settings.api_key == KEY
+    assert hook.ledger_path == "s3://bucket/ledger/"
+    assert asyncio.run(aget_settings(NAME)) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param(json.dumps(EXTRA), id="command-line"),
+        pytest.param(json.dumps({**EXTRA, "request_timeout": "12.5", "max_requests_per_second": "3"}), id="form-texts"),
+        pytest.param(json.dumps({**EXTRA, "verify": False}), id="verify-as-boolean"),
+        pytest.param(json.dumps({**EXTRA, "verify": " FALSE "}), id="verify-in-capitals"),
+    ],
+)
+def test_connection_object_gives_the_same_settings(extra: str) -> None:
+    connection = Connection(conn_id=NAME, conn_type="grokvideo", host=HOST, password=KEY, extra=extra)
+    assert settings_of(connection) == EVERYTHING
+
+
+def test_object_survives_its_own_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(conn_id=NAME, conn_type="grokvideo", host=HOST, password=KEY, extra=json.dumps(EXTRA))
+    monkeypatch.setenv(f"AIRFLOW_CONN_{NAME.upper()}", connection.get_uri())
+    assert GrokVideoHook(NAME).settings == EVERYTHING
+
+
+def connection_with(extra: dict[str, Any] | None = None, **fields: Any) -> Connection:
+    """Return a connection with these fields."""
+    return Connection(
+        conn_id=NAME, conn_type="grokvideo", extra=json.dumps(extra) if extra is not None else None, **fields
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "base_url"),
+    [
+        pytest.param({}, "https://api.cometapi.com/grok/v1", id="nothing"),
+        pytest.param({"host": ""}, "https://api.cometapi.com/grok/v1", id="empty"),
+        pytest.param({"host": "api.cometapi.com"}, "https://api.cometapi.com/grok/v1", id="cometapi-bare"),
+        pytest.param({"host": "https://api.cometapi.com/"}, "https://api.cometapi.com/grok/v1", id="cometapi-slash"),
+        pytest.param({"host": "https://api.cometapi.com/grok/v1/"}, "https://api.cometapi.com/grok/v1", id="whole"),
+        pytest.param({"host": "api.x.ai"}, "https://api.x.ai/v1", id="xai-bare"),
+        pytest.param({"host": " https://api.x.ai/v1 "}, "https://api.x.ai/v1", id="spaces-around"),
+        pytest.param({"host": "gateway.example.com/grok/v1"}, "https://gateway.example.com/grok/v1", id="path-bare"),
+        pytest.param({"host": "http://127.0.0.1:8080/grok/v1"}, "http://127.0.0.1:8080/grok/v1", id="sandbox"),
+        pytest.param({"host": "127.0.0.1", "port": 8080, "schema": "http"}, "http://127.0.0.1:8080/v1", id="port"),
+        pytest.param({"host": "https://h:1/v1", "port": 2}, "https://h:1/v1", id="port-in-the-url-wins"),
+        pytest.param({"host": "api.x.ai", "schema": "https"}, "https://api.x.ai/v1", id="schema-as-scheme"),
+        pytest.param({"host": "api.x.ai", "schema": "v1"}, "https://api.x.ai/v1", id="schema-as-path-of-a-uri"),
+        pytest.param({"host": "[::1]:8080"}, "https://[::1]:8080/v1", id="ipv6"),
+    ],
+)
+def test_base_url(fields: dict[str, Any], base_url: str) -> None:
+    assert settings_of(connection_with(password="k", **fields)).base_url == base_url
+
+
+def test_nothing_but_a_key_gives_the_defaults() -> None:
+    settings = settings_of(connection_with(password=f" {KEY}\n"))
+    assert settings == Settings(api_key=KEY)
+    assert (settings.request_timeout, settings.max_requests_per_second, settings.verify) == (30.0, 20.0, True)
+    assert (settings.model, settings.proxy) == (None, None)
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_empty_field_of_the_form_gives_its_default(empty: str | None) -> None:
+    settings = settings_of(connection_with(dict.fromkeys(EXTRA, empty), password="k"))
+    assert settings == Settings(api_key="k")
+
+
+@pytest.mark.parametrize("verify", [True, "true", "True", None])
+def test_certificates_are_checked_unless_told_otherwise(verify: object) -> None:
+    assert settings_of(connection_with({"verify": verify}, password="k")).verify is True
+
+
+def test_ca_file_is_used() -> None:
+    assert settings_of(connection_with({"verify": f" {certifi.where()} "}, password="k")).verify == certifi.where()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param({"host": "ftp://api.x.ai"}, ("host='ftp://api.x.ai'", "http(s) URL"), id="scheme"),
+        pytest.param({"host": "https://"}, ("host='https:", "http(s) URL"), id="no-host"),
+        pytest.param({"host": "https://h:port/v1"}, ("host='https://h:port/v1'", "http(s) URL"), id="port-no-number"),
+        pytest.param({"host": "https://[::1/v1"}, ("host='https://[::1/v1'", "http(s) URL"), id="half-an-ipv6"),
+        pytest.param({"host": "api x.ai"}, ("host='api x.ai'", "http(s) URL"), id="space"),
+        pytest.param({"host": "https://user:s3cret@h/v1"}, ("host='h/v1'", "without a user"), id="user"),
+        pytest.param({"extra": {"model": 5}}, ("model=5", "a text"), id="model"),
+        pytest.param({"extra": {"proxy": ["p"]}}, ("proxy=", "a text"), id="proxy"),
+        pytest.param({"extra": {"request_timeout": 0}}, ("request_timeout=0", "number above 0"), id="timeout-0"),
+        pytest.param({"extra": {"request_timeout": "soon"}}, ("request_timeout='soon'", "above 0"), id="timeout-word"),
+        pytest.param({"extra": {"request_timeout": True}}, ("request_timeout=True", "above 0"), id="timeout-true"),
+        pytest.param({"extra": {"request_timeout": [1]}}, ("request_timeout=[1]", "above 0"), id="timeout-list"),
+        pytest.param({"extra": {"request_timeout": "inf"}}, ("request_timeout='inf'", "above 0"), id="timeout-inf"),
+        pytest.param(
+            {"extra": {"max_requests_per_second": -1}}, ("max_requests_per_second=-1", "above 0"), id="rate-negative"
+        ),
+        pytest.param({"extra": {"verify": 1}}, ("verify=1", "true, false or a CA file"), id="verify-number"),
+        pytest.param({"extra": {"verify": "no"}}, ("verify='no'", "true, false or a CA file"), id="verify-word"),
+        pytest.param({"extra": {"verify": "/no/such.pem"}}, ("verify='/no/such.pem'", "exists"), id="verify-no-file"),
+        pytest.param({"extra": {"verify": " "}}, ("verify=' '", "CA file"), id="verify-blank"),
+    ],
+)
+def test_wrong_field_is_refused_by_name(fields: dict[str, Any], words: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        settings_of(connection_with(password=KEY, **fields))
+    assert [word for word in (*words, "of the connection", "allowed: ") if word not in str(caught.value)] == []
+    assert [secret for secret in (KEY, "s3cret") if secret in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("extra", ["[]", '"text"', "5", "{not json"], ids=["list", "text", "number", "no-json"])
+def test_extra_that_is_no_object_gives_defaults_or_an_error_in_words(extra: str) -> None:
+    try:
+        settings = settings_of(Connection(conn_id=NAME, conn_type="grokvideo", password="k", extra=extra))
+    except (InvalidRequestError, ValueError) as error:
+        assert "extra" in str(error).lower()
+    else:
+        assert settings == Settings(api_key="k")
+
+
+def test_wrong_ledger_path_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        f"AIRFLOW_CONN_{NAME.upper()}", json.dumps({"conn_type": "grokvideo", "extra": {"ledger_path": 5}})
+    )
+    with pytest.raises(InvalidRequestError, match="ledger_path=5"):
+        assert GrokVideoHook(NAME).ledger_path
+
+
+def test_connection_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    variable = f"AIRFLOW_CONN_{NAME.upper()}"
+    monkeypatch.setenv(variable, AS_JSON)
+    hook = GrokVideoHook(NAME)
+    assert hook.settings == EVERYTHING
+    monkeypatch.delenv(variable)
+    assert hook.client.settings is hook.settings
+    assert hook.get_conn() is hook.client
+
+
+def test_hook_shows_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{NAME.upper()}", AS_JSON)
+    hook = GrokVideoHook(NAME)
+    shown = repr(hook) + str(hook.settings) + repr(hook.settings) + repr(hook.client) + repr(hook.client.__dict__)
+    assert KEY not in shown
+    assert "proxy:3128" not in shown

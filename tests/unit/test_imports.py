@@ -1,0 +1,170 @@
+"""What importing costs, and which way the arrows between the rooms of the house point."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_grokvideo
+
+PACKAGE = "airflow_provider_grokvideo"
+ROOT = Path(airflow_provider_grokvideo.__file__).parent
+HEAVY = ("requests", "aiohttp", "av", "PIL", "httpx", "tenacity", f"{PACKAGE}.sandbox", f"{PACKAGE}.storage")
+
+
+def run_python(code: str) -> str:
+    """Run code in a fresh interpreter; return what it prints."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT.parent), *sys.path[1:]])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_dag_files_import_loads_nothing_heavy_beyond_what_airflow_does() -> None:
+    code = f"""
+import importlib, json, sys
+from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, BaseSensorOperator, conf
+before, added = set(sys.modules), {{}}
+for module in ("operators", "sensors", "hooks"):
+    importlib.import_module("{PACKAGE}." + module + ".grokvideo")
+    added[module] = sorted(set(sys.modules) - before)
+print(json.dumps(added))
+"""
+    added = json.loads(run_python(code).splitlines()[-1])
+    assert set(added) == {"operators", "sensors", "hooks"}
+    for room, modules in added.items():
+        assert f"{PACKAGE}.{room}.grokvideo" in modules
+        assert [name for name in modules if name.startswith(HEAVY)] == []
+
+
+def test_api_works_where_airflow_cannot_be_imported() -> None:
+    code = f"""
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "airflow":
+            raise ImportError(f"{{name}} is blocked")
+
+sys.meta_path.insert(0, Blocker())
+from {PACKAGE}.api import aio, client, generation, media, pacing, polling, protocol, request, submitting
+call = protocol.submit_call(protocol.Settings(api_key="k"), request.VideoRequest(prompt="p"))
+print(call.url, "airflow" in sys.modules)
+"""
+    assert run_python(code).split() == ["https://api.cometapi.com/grok/v1/videos/generations", "False"]
+
+
+def test_sandbox_starts_where_neither_airflow_nor_the_rest_can_be_imported() -> None:
+    code = f"""
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        mine = name.startswith("{PACKAGE}.") and not name.startswith("{PACKAGE}.sandbox")
+        if mine or name.split(".")[0] == "airflow":
+            raise ImportError(f"{{name}} is blocked")
+
+sys.meta_path.insert(0, Blocker())
+from {PACKAGE}.sandbox import Sandbox
+with Sandbox() as sandbox:
+    print(sandbox.base_url.startswith("http://127.0.0.1:"))
+"""
+    assert run_python(code).split() == ["True"]
+
+
+# --- layering -----------------------------------------------------------------------------------------
+
+# Each room may import only what is below it, or beside it in the same one.
+LAYERS = [
+    {"decorators", "plugins"},
+    {"operators", "sensors", "triggers"},
+    {"submission", "outcome", "finishing", "metrics"},
+    {"ledger", "storage"},
+    {"hooks", "links"},
+    {"connection_form", "mp4", "api", "privacy", "repetition"},
+    {"exceptions", "version_compat"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+# Below another layer, and importing it all the same, inside a function only.
+LATE_UPWARD = {("hooks", "storage"), ("hooks", "outcome")}
+SOURCES = sorted(path for path in ROOT.rglob("*.py") if "sandbox" not in path.relative_to(ROOT).parts)
+
+
+def room_of(module: str) -> str:
+    """Return the room of a module of this package."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imports_of(path: Path) -> list[tuple[str, bool]]:
+    """Return the modules that a file imports, and whether at run time and at its top."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for node in ast.walk(block)
+    }
+    top = {id(node) for node in tree.body}
+    found = []
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) in top) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.append((node.module or "", id(node) in top))
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows_point_one_way(path: Path) -> None:
+    room = room_of(".".join([PACKAGE, *path.relative_to(ROOT).with_suffix("").parts]))
+    ours = [(module, at_top) for module, at_top in imports_of(path) if module.split(".")[0] == PACKAGE]
+    wrong = []
+    for module, at_top in ours:
+        target = room_of(module)
+        if target in {"", "sandbox"} or room in {"__init__", "get_provider_info"}:
+            if target == "sandbox":
+                wrong.append(module)
+            continue
+        assert room in LEVEL, f"{room} has no place in the house yet"
+        upward = LEVEL[target] < LEVEL[room]
+        if upward and not (not at_top and (room, target) in LATE_UPWARD):
+            wrong.append(module)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "api").glob("*.py")), ids=lambda path: path.name)
+def test_api_imports_nothing_of_airflow_nor_of_the_rooms_above(path: Path) -> None:
+    roots = {module for module, _ in imports_of(path)}
+    allowed = {f"{PACKAGE}.api", f"{PACKAGE}.exceptions"}
+    assert [name for name in roots if name.split(".")[0] == "airflow"] == []
+    mine = {".".join(name.split(".")[:2]) for name in roots if name.split(".")[0] == PACKAGE}
+    assert mine <= allowed
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "api").glob("*.py")), ids=lambda path: path.name)
+def test_only_the_two_clients_of_the_api_do_io(path: Path) -> None:
+    used = {module.split(".")[0] for module, _ in imports_of(path)} & {
+        "requests",
+        "aiohttp",
+        "socket",
+        "urllib3",
+        "ssl",
+    }
+    assert not used or path.name in {"client.py", "aio.py"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sandbox").glob("*.py")), ids=lambda path: path.name)
+def test_sandbox_shares_nothing_with_what_it_tests(path: Path) -> None:
+    mine = {module for module, _ in imports_of(path) if module.split(".")[0] == PACKAGE}
+    assert {room_of(module) for module in mine} <= {"sandbox"}
+    assert "airflow" not in {module.split(".")[0] for module, _ in imports_of(path)}
