@@ -44,9 +44,7 @@ def run(quick: bool) -> Table:
     found = {name: [cost(CONTESTANTS[name])] for name in CONTESTANTS}  # warms the file cache
     for name in list(CONTESTANTS) * rounds:
         found[name].append(cost(CONTESTANTS[name]))
-    table = Table(
-        f"CPU that an import adds over `{BASE}`", ["import", "CPU (ms)", "modules", "of them heavy, new"]
-    )
+    table = Table(f"CPU that an import adds over `{BASE}`", ["import", "CPU (ms)", "modules", "of them heavy, new"])
     for name, costs in found.items():
         seconds = statistics.median(spent for spent, _, _ in costs[1:])
         table.rows.append((name, seconds * 1e3, costs[-1][1], " ".join(costs[-1][2]) or "none"))

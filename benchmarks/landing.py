@@ -99,7 +99,7 @@ def _contest(table: Table, scheme: str, url: str, ca: str, folder: Path, size: i
     for number in range(rounds):
         curls.append(curl(url, ca, folder))
         landings.append(ours(url, ca, folder, f"{number}.mp4"))
-    ratio = statistics.median(theirs[0] / mine[0] for theirs, mine in zip(curls, landings))
+    ratio = statistics.median(theirs[0] / mine[0] for theirs, mine in zip(curls, landings, strict=True))
     memory = max(landing[2] for landing in landings)
     for name, found in (("curl", curls), ("grokvideo", landings)):
         seconds, cpu = (statistics.median(one[at] for one in found) for at in (0, 1))

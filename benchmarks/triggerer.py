@@ -43,7 +43,7 @@ class Triggerer:
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
         }
         self._migrate()
-        from airflow.models import Connection
+        from airflow.models.connection import Connection
         from airflow.utils.session import create_session
 
         with create_session() as session:
@@ -57,7 +57,7 @@ class Triggerer:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"], cwd=ROOT, stdout=log, stderr=log
         )
-        self.wait_for(lambda: self.samples(), 90)
+        self.wait_for(self.samples, 90)
         children = psutil.Process(self._process.pid).children(recursive=True)
         (self.runner,) = children
         return self
@@ -121,7 +121,7 @@ def _add_run(session: Any) -> Any:
     from airflow.models.dag_version import DagVersion
     from airflow.models.dagbundle import DagBundleModel
     from airflow.models.dagrun import DagRun
-    
+
     now = datetime.now(UTC)
     session.execute(DagBundleModel.__table__.insert().values(name="bench"))
     session.execute(
