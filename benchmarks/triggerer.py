@@ -43,7 +43,7 @@ class Triggerer:
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
         }
         self._migrate()
-        from airflow.models import Connection
+        from airflow.models.connection import Connection
         from airflow.utils.session import create_session
 
         with create_session() as session:
