@@ -25,8 +25,9 @@ from airflow_provider_grokvideo.exceptions import (
 )
 from airflow_provider_grokvideo.finishing import finish
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, describe
+from airflow_provider_grokvideo.lineage import ReportsLineage
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
-from airflow_provider_grokvideo.outcome import for_airflow, generation_of
+from airflow_provider_grokvideo.outcome import for_airflow, generation_of, verdict_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.generation import Generation
 
 
-class GrokVideoSensor(BaseSensorOperator):
+class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
     """Waits until a generation is final; succeeds with the same result object as the operators.
 
     It never submits and so never costs anything.
@@ -159,7 +160,8 @@ class GrokVideoSensor(BaseSensorOperator):
         raise AssertionError("unreachable: defer raises")
 
     def _finish(self, context: Context, generation: Generation, began_at: float) -> dict[str, Any]:
-        return finish(
+        self.ending = verdict_of(generation)
+        self.ending = result = finish(
             self.hook,
             context,
             generation,
@@ -168,6 +170,7 @@ class GrokVideoSensor(BaseSensorOperator):
             output_conn_id=self.output_conn_id,
             outlets=self.outlets,
         )
+        return result
 
     @contextmanager
     def _errors_for_airflow(self) -> Iterator[None]:
