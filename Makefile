@@ -9,10 +9,10 @@ PYTHON ?= $(VENV)/bin/python
 STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-browser kill-table lint docs bench clean
+.PHONY: help venv demo ui test test-versions test-distributed test-browser kill-table lint docs bench clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP)  ## create .venv with Airflow, this provider and the development tools
 
@@ -28,6 +28,9 @@ ui: $(STAMP)  ## start a local Airflow with all example DAGs to click through; C
 
 test: $(STAMP)  ## run the unit, integration and end-to-end tests
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+test-versions: $(STAMP)  ## test the wheel in every version of Airflow that dev/constraints has a lock of
+	$(PYTHON) -m dev.versions $(VERSIONS)
 
 kill-table: $(STAMP)  ## kill workers and triggerers at every moment; what came of it goes to docs/kill-table.md
 	@$(PYTHON) -m tests.e2e.kill_table
@@ -48,5 +51,5 @@ bench: $(STAMP)  ## run the benchmarks, each beside its alternatives
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
 clean:  ## remove what make has created
-	rm -rf $(VENV) .demo .ui build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venvs .demo .ui build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

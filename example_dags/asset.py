@@ -45,7 +45,9 @@ with DAG(
 ):
 
     @task
-    def publish(triggering_asset_events: dict | None = None, triggering_dataset_events: dict | None = None) -> list[str]:
+    def publish(
+        triggering_asset_events: dict | None = None, triggering_dataset_events: dict | None = None
+    ) -> list[str]:
         paths = []
         for events in (triggering_asset_events or triggering_dataset_events or {}).values():
             for event in events:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.api.aio import shared_client
 from airflow_provider_grokvideo.api.polling import Poller, Stop
 from airflow_provider_grokvideo.exceptions import AuthenticationError, GrokVideoError, InvalidRequestError
@@ -29,7 +30,15 @@ class GrokVideoTrigger(BaseTrigger):
     :param deadline: seconds since the epoch. It is absolute, so that it outlives a triggerer.
     """
 
-    def __init__(self, grokvideo_conn_id: str, request_id: str, poll_interval: float, deadline: float) -> None:
+    def __init__(
+        self, grokvideo_conn_id: str, request_id: str, poll_interval: float, deadline: float, **newer: Any
+    ) -> None:
+        if newer:
+            raise TypeError(
+                f"GrokVideoTrigger of release {__version__} does not know {', '.join(map(repr, newer))}: a newer "
+                "airflow-provider-grokvideo deferred this task; install the same release on triggerers as on workers. "
+                f"Generation {request_id} goes on; a retry or clear resumes it and does not pay again"
+            )
         super().__init__()
         self.grokvideo_conn_id = grokvideo_conn_id
         self.request_id = request_id

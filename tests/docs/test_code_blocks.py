@@ -168,7 +168,7 @@ class Reader:
                 settings = GrokVideoHook().settings
                 assert (settings.base_url, settings.api_key) == (block.value, "KEY")
         elif block.mark == "stores":
-            from airflow.models import Connection
+            from airflow.providers.common.compat.sdk import Connection
 
             conn_id, _, base_url = block.value.partition(" ")
             shown = subprocess.run(

@@ -51,7 +51,7 @@ def wrong_key() -> str:
 def sandbox(tmp_path_factory: pytest.TempPathFactory, api_key: str) -> Iterator[SandboxProcess]:
     """Return the API behind the connection grokvideo_default."""
     log = tmp_path_factory.mktemp("sandbox") / "sandbox.log"
-    with SandboxProcess(log, api_key=api_key, render_seconds=3) as process:
+    with SandboxProcess(log, api_key=api_key, render_seconds=8) as process:
         yield process
 
 
