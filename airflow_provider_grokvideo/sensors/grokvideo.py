@@ -26,8 +26,9 @@ from airflow_provider_grokvideo.exceptions import (
 )
 from airflow_provider_grokvideo.finishing import finish
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, describe
+from airflow_provider_grokvideo.lineage import ReportsLineage
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
-from airflow_provider_grokvideo.outcome import for_airflow, generation_of
+from airflow_provider_grokvideo.outcome import for_airflow, generation_of, verdict_of
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ SPARE_SECONDS = 60.0
 """Seconds that Airflow lets a wait that began in the triggerer exceed its timeout."""
 
 
-class GrokVideoSensor(BaseSensorOperator):
+class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
     """Waits until a generation is final; succeeds with the same result object as the operators.
 
     It never submits and so never costs anything.
@@ -207,7 +208,8 @@ class GrokVideoSensor(BaseSensorOperator):
         )
 
     def _finish(self, context: Context, generation: Generation, began_at: float) -> dict[str, Any]:
-        return finish(
+        self.ending = verdict_of(generation)
+        self.ending = result = finish(
             self.hook,
             context,
             generation,
@@ -216,6 +218,7 @@ class GrokVideoSensor(BaseSensorOperator):
             output_conn_id=self.output_conn_id,
             outlets=self.outlets,
         )
+        return result
 
     @contextmanager
     def _errors_for_airflow(self) -> Iterator[None]:
