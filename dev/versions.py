@@ -127,7 +127,7 @@ def test(environment: Environment) -> None:
     for name, args in RUNS.items():
         stem = WORK / f"{environment.name}-{name}"
         command = [str(environment.executable), "-m", "pytest", *args, "-q", "-p", "no:cacheprovider"]
-        command += [f"--junitxml={stem}.xml", "-o", "junit_family=xunit2"]
+        command += [f"--junitxml={stem}.xml", "-o", "junit_family=xunit1"]
         with Path(f"{stem}.log").open("w") as log:
             done = subprocess.run(command, cwd=WORK, env=env, stdout=log, stderr=subprocess.STDOUT, timeout=TIMEOUT)
         if done.returncode:
