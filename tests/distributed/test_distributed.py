@@ -56,7 +56,9 @@ class Scene:
 
     def wait_for(self, state: str, count: int, timeout: float) -> None:
         try:
-            wait_until(lambda: self.states()[state] >= count, timeout=timeout, what=f"{count} tasks {state}", interval=1)
+            wait_until(
+                lambda: self.states()[state] >= count, timeout=timeout, what=f"{count} tasks {state}", interval=1
+            )
         except Exception as error:
             raise AssertionError(f"{error}; they are {dict(self.states())}") from error
 
@@ -172,7 +174,9 @@ def a_worker_dies(scene: Scene, done: list[str]) -> None:
     died = time.time()
     scene.airflow.kill("worker-1")
     scene.wait_for("success", len(done), timeout=400)
-    scene.say(f"{len(done)} generations ended, one worker killed as it landed; all landed by", f"{time.time() - died:.0f} s")
+    scene.say(
+        f"{len(done)} generations ended, one worker killed as it landed; all landed by", f"{time.time() - died:.0f} s"
+    )
 
 
 def a_triggerer_goes(scene: Scene, waits: list[str]) -> None:
