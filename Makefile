@@ -37,7 +37,8 @@ lint: $(STAMP)  ## run ruff and mypy
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
-bench: $(STAMP)  ## run the benchmarks, each beside its alternatives
+bench: $(STAMP)  ## run the benchmarks, each beside its alternatives (about ten minutes)
+	@$(PYTHON) -m uv pip install --quiet --python $(PYTHON) --group bench
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
 clean:  ## remove what make has created
