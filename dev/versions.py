@@ -83,7 +83,7 @@ def interpreter(version: str) -> str | None:
 
 def _version_of(python: str) -> str:
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    return subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def uv(*args: str, **env: str) -> None:
@@ -91,7 +91,9 @@ def uv(*args: str, **env: str) -> None:
     assert binary, "uv is needed: pip install uv"
     # uv does not know of pip's own configuration: certificates.
     command = [binary, *args]
-    done = subprocess.run(command, env={**os.environ, "UV_NATIVE_TLS": "1", **env}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env={**os.environ, "UV_NATIVE_TLS": "1", **env}, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}:\n{done.stderr[-3000:]}")
 
@@ -129,7 +131,9 @@ def test(environment: Environment) -> None:
         command = [str(environment.executable), "-m", "pytest", *args, "-q", "-p", "no:cacheprovider"]
         command += [f"--junitxml={stem}.xml", "-o", "junit_family=xunit1"]
         with Path(f"{stem}.log").open("w") as log:
-            done = subprocess.run(command, cwd=WORK, env=env, stdout=log, stderr=subprocess.STDOUT, timeout=TIMEOUT)
+            done = subprocess.run(
+                command, cwd=WORK, env=env, stdout=log, stderr=subprocess.STDOUT, timeout=TIMEOUT, check=False
+            )
         if done.returncode:
             environment.failed = True
         read_report(environment, Path(f"{stem}.xml"))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
@@ -180,10 +181,6 @@ def denied(s3: Any, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def _authenticate(url: str, after: float) -> None:
-    from moto.core import set_initial_no_auth_action_count  # noqa: F401
-    from moto.settings import INITIAL_NO_AUTH_ACTION_COUNT  # noqa: F401
-    import requests
-
     requests.post(f"{url}/moto-api/reset-auth", data=str(after), timeout=10).raise_for_status()
 
 
@@ -200,7 +197,9 @@ def test_a_missing_permission_is_said_before_anything_is_paid(denied: str, sandb
 
 def test_a_hook_lands_there_too(s3: Any, sandbox: Any) -> None:
     hook = GrokVideoHook()
-    generation = hook.wait(run(sandbox, prompt="hook", wait_for_completion=False).result["request_id"], poll_interval=0.1)
+    generation = hook.wait(
+        run(sandbox, prompt="hook", wait_for_completion=False).result["request_id"], poll_interval=0.1
+    )
 
     landed = hook.download(generation, f"s3://{BUCKET}/hook.mp4", CONN)
 

@@ -19,7 +19,11 @@ from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
 from tests.integration.test_operators import run
 
 RELEASES = sorted((Path(__file__).parents[1] / "fixtures" / "serialized_triggers").glob("*.json"))
-STORED = [pytest.param(one, id=f"{file.stem}-{n}") for file in RELEASES for n, one in enumerate(json.loads(file.read_text()))]
+STORED = [
+    pytest.param(one, id=f"{file.stem}-{number}")
+    for file in RELEASES
+    for number, one in enumerate(json.loads(file.read_text()))
+]
 
 
 def restored(stored: dict[str, Any], **changes: Any) -> Any:
