@@ -9,7 +9,7 @@ PYTHON ?= $(VENV)/bin/python
 STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-versions test-distributed test-browser kill-table lint bench clean
+.PHONY: help venv demo ui test test-versions test-distributed test-browser kill-table lint docs bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,9 +43,13 @@ lint: $(STAMP)  ## run ruff and mypy
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
+docs: $(STAMP)  ## build the documentation into site/, strictly
+	$(PYTHON) -m sphinx -W --keep-going -q -b html docs site
+	@echo "open site/index.html"
+
 bench: $(STAMP)  ## run the benchmarks, each beside its alternatives
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
 clean:  ## remove what make has created
-	rm -rf $(VENV) .venvs .demo .ui build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venvs .demo .ui build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

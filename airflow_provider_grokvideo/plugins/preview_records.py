@@ -71,7 +71,7 @@ def _check_run(session: Session, dag_id: str, run_id: str) -> None:
 
 def _records(session: Session, dag_id: str, run_id: str, which: Any, offset: int, limit: int) -> Iterator[Record]:
     ti, rendered = TaskInstance, RenderedTaskInstanceFields
-    returned, pushed = aliased(XComModel), aliased(XComModel)
+    returned, pushed, ended = aliased(XComModel), aliased(XComModel), aliased(XComModel)
 
     def same(table: Any) -> Any:
         return and_(
@@ -82,18 +82,19 @@ def _records(session: Session, dag_id: str, run_id: str, which: Any, offset: int
         )
 
     columns: list[Any] = [ti.task_id, ti.map_index, ti.state, ti.try_number, ti.dag_version_id, ti._rendered_map_index]
-    columns += [rendered.rendered_fields, returned.value, pushed.value]
+    columns += [rendered.rendered_fields, returned.value, pushed.value, ended.value]
     rows = session.execute(
         select(*columns)
         .outerjoin(rendered, same(rendered))
         .outerjoin(returned, and_(same(returned), returned.key == "return_value"))
         .outerjoin(pushed, and_(same(pushed), pushed.key == "request_id"))
+        .outerjoin(ended, and_(same(ended), ended.key == "outcome"))
         .where(ti.dag_id == dag_id, ti.run_id == run_id, which)
         .order_by(ti.task_id, ti.map_index)
         .offset(offset)
         .limit(limit)
     )
-    for task_id, map_index, state, try_number, version, label, fields, result, request_id in rows.all():
+    for task_id, map_index, state, try_number, version, label, fields, result, request_id, outcome in rows.all():
         module, unrendered = _operators(session, version).get(task_id, ("", {}))
         yield Record(
             task_id=task_id,
@@ -105,6 +106,7 @@ def _records(session: Session, dag_id: str, run_id: str, which: Any, offset: int
             fields={**unrendered, **(fields or {})},
             returned=result,
             pushed_id=request_id,
+            outcome=outcome,
             try_number=try_number,
         )
 

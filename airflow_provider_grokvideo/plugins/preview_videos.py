@@ -104,6 +104,7 @@ class Record:
     :param fields: the operator's arguments as this task instance has rendered them.
     :param returned: the XCom ``return_value`` as it is stored.
     :param pushed_id: the XCom ``request_id`` as it is stored.
+    :param outcome: the XCom ``outcome`` of a generation that ended without a video, as it is stored.
     """
 
     task_id: str
@@ -114,6 +115,7 @@ class Record:
     fields: Mapping[str, Any] = field(default_factory=dict)
     returned: Any = None
     pushed_id: Any = None
+    outcome: Any = None
     try_number: int = 0
 
     @property
@@ -126,6 +128,12 @@ class Record:
         """The result object, where there is one."""
         value = _loaded(self.returned)
         return value if isinstance(value, dict) and isinstance(value.get("request_id"), str) else None
+
+    @property
+    def verdict(self) -> Mapping[str, Any]:
+        """What the API said of a generation that ended without a video; empty where it did not."""
+        value = _loaded(self.outcome)
+        return value if self.state in _ENDED_BADLY and isinstance(value, dict) else {}
 
     @property
     def request_id(self) -> str | None:
@@ -162,7 +170,7 @@ def card(record: Record, roots: Sequence[Location]) -> dict[str, Any]:
     """What the page shows of a task instance: JSON primitives."""
     result = record.result or {}
     state = state_of(record)
-    video, note = None, None
+    video, note = None, _text(record.verdict.get("error_message"))
     if isinstance(result.get("path"), str):
         try:
             may_play(record, roots)
@@ -181,7 +189,7 @@ def card(record: Record, roots: Sequence[Location]) -> dict[str, Any]:
         "prompt": None if record.fields.get("prompt") == _LATER else _text(record.fields.get("prompt")),
         "model": _text(result.get("model")) or _text(record.fields.get("model")),
         "duration": _number(result.get("duration")) or _number(record.fields.get("duration")),
-        "cost_usd": _text(result.get("cost_usd")),
+        "cost_usd": _text(result.get("cost_usd")) or _text(record.verdict.get("cost_usd")),
         "size_bytes": _number(result.get("size_bytes")),
         "elapsed_seconds": _number(result.get("elapsed_seconds")),
         "request_id": record.request_id,
@@ -192,14 +200,19 @@ def card(record: Record, roots: Sequence[Location]) -> dict[str, Any]:
 
 
 def state_of(record: Record) -> str:
-    """``waiting, submitting, rendering, submitted, done, failed, retrying, skipped``: how the video is doing."""
+    """How the video is doing.
+
+    ``waiting, submitting, rendering, submitted, done, failed, moderated, expired, retrying`` or ``skipped``.
+    """
     if record.state == "success":
         return "submitted" if record.result and record.result.get("status") == "pending" else "done"
     if record.state in _UNDER_WAY:
         if record.request_id:
             return "rendering"
         return "submitting" if record.state in {"running", "deferred"} else "waiting"
-    return _ENDED_BADLY.get(record.state or "", "skipped")
+    ended = _ENDED_BADLY.get(record.state or "", "skipped")
+    verdict = record.verdict.get("status")
+    return verdict if ended == "failed" and verdict in {"moderated", "expired"} else ended
 
 
 def parse_roots(configured: str | None, dag_id: str) -> tuple[list[Location], list[str]]:

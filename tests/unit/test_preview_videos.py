@@ -222,3 +222,23 @@ def test_a_prompt_that_a_function_returns_is_not_known() -> None:
     decorated = Record("make", -1, "running", OPERATOR, fields={"prompt": "DYNAMIC (set during execution)"})
 
     assert card(decorated, [])["prompt"] is None
+
+
+@pytest.mark.parametrize(
+    ("status", "airflow_state", "state", "note"),
+    [
+        ("moderated", "failed", "moderated", "No."),
+        ("expired", "failed", "expired", "No."),
+        ("failed", "failed", "failed", "No."),
+        ("failed", "up_for_retry", "retrying", "No."),
+        # Of an attempt before the one that succeeded.
+        ("failed", "success", "done", None),
+    ],
+)
+def test_what_the_api_said_of_a_failure_is_shown(status: str, airflow_state: str, state: str, note: str | None) -> None:
+    outcome = {"request_id": "r", "status": status, "error_message": "No.", "cost_usd": "0.4"}
+
+    shown = card(Record("make", -1, airflow_state, OPERATOR, outcome=json.dumps(outcome)), [])
+
+    assert (shown["state"], shown["note"]) == (state, note)
+    assert shown["cost_usd"] == (None if note is None else "0.4")
