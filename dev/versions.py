@@ -194,19 +194,31 @@ def _full_python(environment: Environment) -> str:
     ).stdout.strip()  # fmt: skip
 
 
+BEGIN, END = "<!-- make test-versions writes this table -->", "<!-- the end of that table -->"
 DOCUMENT = """# The versions of Airflow that this provider is tested on
 
 `make test-versions` wrote this on {date}, from the wheel of release {release}. Each row is an environment of its own,
-exactly as its lock in [dev/constraints](../dev/constraints) says.
+exactly as its lock in `dev/constraints` says.
 
 {table}
 
 *metadata*: Airflow finds the package through its entry point, calls its metadata valid, and shows its connection form.
-*example DAGs*: every file of [example_dags](../example_dags) to its end with `dag.test()`, the failing one as it
-should. *real triggerer*: a video through scheduler, worker, triggerer and worker again, as processes.
+*example DAGs*: every file of `example_dags` to its end with `dag.test()`, the failing one as it should.
+*real triggerer*: a video through scheduler, worker, triggerer and worker again, as processes.
 
 Before Airflow 3.1 the connection form needs `apache-airflow-providers-fab`, as Airflow's own connection types do.
 """
+
+
+def write_down(result: str, release: str) -> None:
+    """Into the documentation, and between the marks in the README."""
+    text = DOCUMENT.format(date=f"{datetime.now(UTC):%Y-%m-%d}", release=release, table=result)
+    (ROOT / "docs" / "versions.md").write_text(text)
+    readme = ROOT / "README.md"
+    before, _, rest = readme.read_text().partition(BEGIN)
+    _, mark, after = rest.partition(END)
+    if mark:
+        readme.write_text(f"{before}{BEGIN}\n{result}\n{END}{after}")
 
 
 def main() -> int:
@@ -218,12 +230,8 @@ def main() -> int:
     result = table(checked)
     print(f"\n{result}\n")
     if not wanted:
-        release = wheel.name.split("-")[1]
-        text = DOCUMENT.format(date=f"{datetime.now(UTC):%Y-%m-%d}", release=release, table=result)
-        document = ROOT / "docs" / "versions.md"
-        document.parent.mkdir(exist_ok=True)
-        document.write_text(text)
-    return int(any(one.failed for one in checked))
+        write_down(result, release=wheel.name.split("-")[1])
+    return int(any(one.failed for one in checked) or not any(one.outcomes for one in checked))
 
 
 if __name__ == "__main__":
