@@ -38,7 +38,7 @@ JOB_TYPES = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob", "dag-proc
 # The words in its log that tell that a component is at work which the database does not list.
 READY_WORDS = {"celery-worker": " ready."}
 WORKER_CONCURRENCY = 4
-START_TIMEOUT = 90
+START_TIMEOUT = 180
 STOP_TIMEOUT = 2.5
 
 TaskProcess = Literal["runner", "supervisor"]

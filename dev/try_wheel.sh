@@ -6,9 +6,12 @@ cd "$(dirname "$0")/.."
 
 airflow_version=${1:-3.3.2}
 lock=$PWD/dev/constraints/airflow-$airflow_version-py3.11.txt
-uv=$(command -v .venv/bin/uv || command -v uv)
+uv=$(command -v "$PWD/.venv/bin/uv" || command -v uv)
 export UV_NATIVE_TLS=1
 
+# An absolute path, or a version.
+python=${PYTHON_FOR_WHEEL:-3.11}
+case $python in */*) python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python") ;; esac
 work=$(mktemp -d)
 sandbox=
 trap '[ -z "$sandbox" ] || kill "$sandbox" 2>/dev/null || true; rm -rf "$work"' EXIT
@@ -18,7 +21,7 @@ mkdir "$work/dags" "$work/videos"
 cp example_dags/quickstart.py example_dags/failure_handling.py "$work/dags"
 cd "$work"
 
-"$uv" venv --quiet --python "${PYTHON_FOR_WHEEL:-3.11}" venv
+"$uv" venv --quiet --python "$python" venv
 # The lock says which versions, not what to install: only what the wheel asks for.
 VIRTUAL_ENV=$work/venv "$uv" pip install --quiet --constraint "$lock" \
     "apache-airflow==$airflow_version" "airflow-provider-grokvideo[sandbox] @ file://$(echo "$work"/dist/*.whl)"

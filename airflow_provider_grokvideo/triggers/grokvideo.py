@@ -37,7 +37,7 @@ class GrokVideoTrigger(BaseTrigger):
     ) -> None:
         if newer:
             raise TypeError(
-                f"GrokVideoTrigger of release {__version__} does not know {', '.join(map(repr, newer))}: a newer "
+                f"{type(self).__name__} of release {__version__} does not know {', '.join(map(repr, newer))}: a newer "
                 "airflow-provider-grokvideo deferred this task; install the same release on triggerers as on workers. "
                 f"Generation {request_id} goes on; a retry or clear resumes it and does not pay again"
             )
@@ -131,8 +131,9 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
         timeout: float,
         deadline: float | None = None,
         end_from_trigger: bool = False,
+        **newer: Any,
     ) -> None:
-        super().__init__(grokvideo_conn_id, request_id, poll_interval, deadline or 0.0)
+        super().__init__(grokvideo_conn_id, request_id, poll_interval, deadline or 0.0, **newer)
         self.timeout = timeout
         self.starts_here = deadline is None
         self.end_from_trigger = end_from_trigger

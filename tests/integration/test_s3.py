@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
@@ -180,10 +181,6 @@ def denied(s3: Any, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def _authenticate(url: str, after: float) -> None:
-    import requests
-    from moto.core import set_initial_no_auth_action_count  # noqa: F401
-    from moto.settings import INITIAL_NO_AUTH_ACTION_COUNT  # noqa: F401
-
     requests.post(f"{url}/moto-api/reset-auth", data=str(after), timeout=10).raise_for_status()
 
 
