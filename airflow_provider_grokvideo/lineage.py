@@ -20,16 +20,16 @@ class ReportsLineage:
 
     ending: Mapping[str, Any] | None = None
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """What a task that succeeded has read, written and spent."""
         return lineage_of(self, self.ending or {})
 
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage:
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """What a task that failed has read and spent."""
         return lineage_of(self, self.ending or {})
 
 
-def lineage_of(operator: Any, ending: Mapping[str, Any]) -> OperatorLineage:
+def lineage_of(operator: Any, ending: Mapping[str, Any]) -> OperatorLineage[Any, Any]:
     """The datasets and the run facet of a task.
 
     :param operator: its arguments name the inputs.
@@ -49,7 +49,8 @@ def lineage_of(operator: Any, ending: Mapping[str, Any]) -> OperatorLineage:
     facets = {}
     if ending.get("request_id"):
         known = ("request_id", "status", "model", "duration", "cost_usd")
-        facets = {FACET: GrokVideoRunFacet(**{key: ending.get(key) for key in known})}
+        values: dict[str, Any] = {key: ending.get(key) for key in known}
+        facets = {FACET: GrokVideoRunFacet(**values)}
     return OperatorLineage(inputs=list(_inputs(operator)), outputs=outputs, run_facets=facets)
 
 
