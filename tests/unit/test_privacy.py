@@ -66,6 +66,8 @@ def test_a_wrapped_field_survives_a_copy() -> None:
     assert unwrapped(pickle.loads(pickle.dumps(wrapped))) == SIGNED
 
 
-@pytest.mark.parametrize("value", [IMAGE.replace("data:", "DATA:"), SIGNED.replace("https", "HTTPS")], ids=["data", "url"])
+@pytest.mark.parametrize(
+    "value", [IMAGE.replace("data:", "DATA:"), SIGNED.replace("https", "HTTPS")], ids=["data", "url"]
+)
 def test_case_makes_no_difference(value: str) -> None:
     assert isinstance(unshown(value), Unshown)
