@@ -77,6 +77,7 @@ def _without_secrets(value: object, depth: int = 0) -> object:
 
 
 def invalid(name: str, value: object, allowed: str) -> InvalidRequestError:
+    """The error that names a field, its value as it may be shown, and what is allowed."""
     text = shown(value)
     return InvalidRequestError(f"{name}={repr(text) if text == value else text} is not allowed; allowed: {allowed}")
 

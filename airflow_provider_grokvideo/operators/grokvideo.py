@@ -24,7 +24,7 @@ from airflow_provider_grokvideo.exceptions import (
     InvalidRequestError,
     SubmissionUnknownError,
 )
-from airflow_provider_grokvideo.finishing import finish
+from airflow_provider_grokvideo.finishing import announce, finish
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.ledger import (
     Ledger,
@@ -37,11 +37,13 @@ from airflow_provider_grokvideo.ledger import (
     decide_resumed,
     open_ledger,
 )
+from airflow_provider_grokvideo.lineage import ReportsLineage
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
 from airflow_provider_grokvideo.outcome import (
     for_airflow,
     generation_of,
     result_of,
+    verdict_of,
 )
 from airflow_provider_grokvideo.privacy import unshown, unwrapped
 from airflow_provider_grokvideo.submission import Postponed, submit_once, unknown_error
@@ -74,7 +76,7 @@ _REQUEST_FIELDS = (
 _PRIVATE_FIELDS = ("image", "reference_images", "video", "upload_url")
 
 
-class GrokVideoOperator(BaseOperator):
+class GrokVideoOperator(ReportsLineage, BaseOperator):
     """What the three operators share: submit once, wait without a worker slot, land the video.
 
     :param grokvideo_conn_id: the Airflow connection.
@@ -233,6 +235,11 @@ class GrokVideoOperator(BaseOperator):
             match step:
                 case Return(result):
                     self.log.info("An earlier attempt finished this task; its result is returned")
+                    # A retry begins without XComs, and only a task that succeeds has its assets announced.
+                    context["ti"].xcom_push(key="request_id", value=result["request_id"])
+                    store_links(context, self.hook, result["request_id"])
+                    announce(context, self.outlets, result)
+                    self.ending = result
                     return dict(result)
                 case Unknown(at):
                     reason = "an earlier attempt of this task ended while it submitted"
@@ -247,6 +254,7 @@ class GrokVideoOperator(BaseOperator):
                     found, asked_at = None, time.time()
                     request_id = self._submit(request, ledger, fingerprint, give_up_at, attempt)
             self._request_id = request_id
+            self.ending = {"request_id": request_id, "status": "pending"}
             context["ti"].xcom_push(key="request_id", value=request_id)
             store_links(context, self.hook, request_id)
             if found is not None and found.is_final:
@@ -363,7 +371,8 @@ class GrokVideoOperator(BaseOperator):
         return self.hook.wait(request_id, poll_interval=float(self.poll_interval), timeout=float(self.timeout))
 
     def _finish(self, context: Context, generation: Generation, asked_at: float) -> dict[str, Any]:
-        result = finish(
+        self.ending = verdict_of(generation)
+        self.ending = result = finish(
             self.hook,
             context,
             generation,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import configparser
-import importlib.util
 import json
 import os
 import re
@@ -157,8 +156,7 @@ class Reader:
         for section in parsed.sections():
             for option in parsed.options(section):
                 if section == "grokvideo":
-                    awaited = option.startswith("preview_") and not _has("airflow_provider_grokvideo.plugins.preview")
-                    assert option in own or awaited
+                    assert option in own
                 else:
                     assert option in conf.configuration_description[section]["options"]
                 assert parsed.get(section, option)
@@ -175,7 +173,8 @@ class Reader:
             conn_id, _, base_url = block.value.partition(" ")
             shown = subprocess.run(
                 [sys.executable, "-m", "airflow", "connections", "get", conn_id, "--output", "json"],
-                env=self.env, stdout=subprocess.PIPE, text=True, check=True, timeout=120,
+                env={key: value for key, value in self.env.items() if not key.startswith("AIRFLOW_CONN_")},
+                stdout=subprocess.PIPE, text=True, check=True, timeout=120,
             )  # fmt: skip
             stored = json.loads(shown.stdout[shown.stdout.index("[") :])[0]
             extra = stored["extra_dejson"]
@@ -241,10 +240,6 @@ CHECKS = {
     "git": check_nothing,
     "cd": check_nothing,
 }
-
-
-def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
 
 
 def runnable(path: Path) -> list[Block]:
