@@ -7,9 +7,10 @@ VENV ?= .venv
 # Set these to use an environment that already has everything.
 PYTHON ?= $(VENV)/bin/python
 STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
+TOOLS ?= $(VENV)/.installed-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-versions test-distributed test-browser kill-table lint docs bench clean
+.PHONY: help venv demo ui test test-versions test-distributed test-packaging test-browser kill-table lint docs bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -18,6 +19,10 @@ venv: $(STAMP)  ## create .venv with Airflow, this provider and the development 
 
 $(STAMP): pyproject.toml dev/make_venv.sh
 	@AIRFLOW_VERSION=$(AIRFLOW_VERSION) sh dev/make_venv.sh $(VENV)
+	@touch $@
+
+$(TOOLS): $(STAMP)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --group distributed --group packaging
 	@touch $@
 
 demo: $(STAMP)  ## make a video through a real local Airflow: no account needed, GROKVIDEO_API_KEY uses the real API
@@ -31,6 +36,13 @@ test: $(STAMP)  ## run the unit, integration and end-to-end tests
 
 test-versions: $(STAMP)  ## test the wheel in every version of Airflow that dev/constraints has a lock of
 	$(PYTHON) -m dev.versions $(VERSIONS)
+
+test-distributed: $(TOOLS)  ## kill triggerers and workers of an Airflow on PostgreSQL and Redis (Debian's packages)
+	$(PYTHON) -m pytest tests/distributed -s $(PYTEST_ARGS)
+
+test-packaging: $(TOOLS)  ## check what wheel and sdist hold, and run the quickstart from the wheel
+	$(PYTHON) -m pytest tests/packaging $(PYTEST_ARGS)
+	PYTHON_FOR_WHEEL=$(PYTHON) sh dev/try_wheel.sh $(AIRFLOW_VERSION)
 
 kill-table: $(STAMP)  ## kill workers and triggerers at every moment; what came of it goes to docs/kill-table.md
 	@$(PYTHON) -m tests.e2e.kill_table
@@ -47,7 +59,8 @@ docs: $(STAMP)  ## build the documentation into site/, strictly
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs site
 	@echo "open site/index.html"
 
-bench: $(STAMP)  ## run the benchmarks, each beside its alternatives
+bench: $(STAMP)  ## run the benchmarks, each beside its alternatives (about ten minutes)
+	@$(PYTHON) -m uv pip install --quiet --python $(PYTHON) --group bench
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
 clean:  ## remove what make has created

@@ -36,9 +36,12 @@ class LagProbe(BaseTrigger):
                 await asyncio.sleep(STEP)
                 lags.append(loop.time() - before - STEP)
             line = json.dumps({"at": time.time(), "tasks": len(asyncio.all_tasks()), "lags": lags})
-            with Path(self.path).open("a") as file:  # noqa: ASYNC230 - one line a second, after the lag was taken
-                file.write(line + "\n")
+            await asyncio.to_thread(self._write, line)
         yield TriggerEvent({})
+
+    def _write(self, line: str) -> None:
+        with Path(self.path).open("a") as file:
+            file.write(line + "\n")
 
 
 class IdleTrigger(BaseTrigger):

@@ -43,12 +43,12 @@ class Triggerer:
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
         }
         self._migrate()
-        from airflow.models import Connection
+        from airflow.models.connection import Connection
         from airflow.utils.session import create_session
 
         with create_session() as session:
             document = json.loads(server.connection(max_requests_per_second=rate))
-            session.add(Connection(conn_id="grokvideo_bench", **document | {"extra": json.dumps(document["extra"])}))  # noqa: AIR311 - a row of the database
+            session.add(Connection(conn_id="grokvideo_bench", **document | {"extra": json.dumps(document["extra"])}))
             self._version = _add_run(session)
         self.add([("benchmarks.probe.LagProbe", {"path": str(self.probe)})])
 

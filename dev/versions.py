@@ -83,7 +83,7 @@ def interpreter(version: str) -> str | None:
 
 def _version_of(python: str) -> str:
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    return subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def uv(*args: str, **env: str) -> None:
@@ -91,7 +91,9 @@ def uv(*args: str, **env: str) -> None:
     assert binary, "uv is needed: pip install uv"
     # uv does not know of pip's own configuration: certificates.
     command = [binary, *args]
-    done = subprocess.run(command, env={**os.environ, "UV_NATIVE_TLS": "1", **env}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env={**os.environ, "UV_NATIVE_TLS": "1", **env}, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}:\n{done.stderr[-3000:]}")
 
@@ -127,9 +129,11 @@ def test(environment: Environment) -> None:
     for name, args in RUNS.items():
         stem = WORK / f"{environment.name}-{name}"
         command = [str(environment.executable), "-m", "pytest", *args, "-q", "-p", "no:cacheprovider"]
-        command += [f"--junitxml={stem}.xml", "-o", "junit_family=xunit2"]
+        command += [f"--junitxml={stem}.xml", "-o", "junit_family=xunit1"]
         with Path(f"{stem}.log").open("w") as log:
-            done = subprocess.run(command, cwd=WORK, env=env, stdout=log, stderr=subprocess.STDOUT, timeout=TIMEOUT)
+            done = subprocess.run(
+                command, cwd=WORK, env=env, stdout=log, stderr=subprocess.STDOUT, timeout=TIMEOUT, check=False
+            )
         if done.returncode:
             environment.failed = True
         read_report(environment, Path(f"{stem}.xml"))
@@ -190,19 +194,31 @@ def _full_python(environment: Environment) -> str:
     ).stdout.strip()  # fmt: skip
 
 
+BEGIN, END = "<!-- make test-versions writes this table -->", "<!-- the end of that table -->"
 DOCUMENT = """# The versions of Airflow that this provider is tested on
 
 `make test-versions` wrote this on {date}, from the wheel of release {release}. Each row is an environment of its own,
-exactly as its lock in [dev/constraints](../dev/constraints) says.
+exactly as its lock in `dev/constraints` says.
 
 {table}
 
 *metadata*: Airflow finds the package through its entry point, calls its metadata valid, and shows its connection form.
-*example DAGs*: every file of [example_dags](../example_dags) to its end with `dag.test()`, the failing one as it
-should. *real triggerer*: a video through scheduler, worker, triggerer and worker again, as processes.
+*example DAGs*: every file of `example_dags` to its end with `dag.test()`, the failing one as it should.
+*real triggerer*: a video through scheduler, worker, triggerer and worker again, as processes.
 
 Before Airflow 3.1 the connection form needs `apache-airflow-providers-fab`, as Airflow's own connection types do.
 """
+
+
+def write_down(result: str, release: str) -> None:
+    """Into the documentation, and between the marks in the README."""
+    text = DOCUMENT.format(date=f"{datetime.now(UTC):%Y-%m-%d}", release=release, table=result)
+    (ROOT / "docs" / "versions.md").write_text(text)
+    readme = ROOT / "README.md"
+    before, _, rest = readme.read_text().partition(BEGIN)
+    _, mark, after = rest.partition(END)
+    if mark:
+        readme.write_text(f"{before}{BEGIN}\n{result}\n{END}{after}")
 
 
 def main() -> int:
@@ -214,12 +230,8 @@ def main() -> int:
     result = table(checked)
     print(f"\n{result}\n")
     if not wanted:
-        release = wheel.name.split("-")[1]
-        text = DOCUMENT.format(date=f"{datetime.now(UTC):%Y-%m-%d}", release=release, table=result)
-        document = ROOT / "docs" / "versions.md"
-        document.parent.mkdir(exist_ok=True)
-        document.write_text(text)
-    return int(any(one.failed for one in checked))
+        write_down(result, release=wheel.name.split("-")[1])
+    return int(any(one.failed for one in checked) or not any(one.outcomes for one in checked))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,11 +29,16 @@ from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, describe
 from airflow_provider_grokvideo.lineage import ReportsLineage
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
 from airflow_provider_grokvideo.outcome import for_airflow, generation_of, verdict_of
+from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_grokvideo.api.generation import Generation
+
+SPARE_SECONDS = 60.0
+"""Seconds that Airflow lets a wait that began in the triggerer exceed its timeout."""
 
 
 class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
@@ -47,6 +53,11 @@ class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
     :param deferrable: wait in the triggerer. ``False`` uses ``mode``: ``poke`` or ``reschedule``.
     :param poll_interval: seconds between two polls, at least.
     :param timeout: seconds to wait; default 900.
+    :param start_from_trigger: begin in the triggerer, without a worker, where Airflow can: 2.11 with a ``request_id``
+        that is no template, and 3.3 or later; not in mapped tasks. Elsewhere a worker begins, as always.
+    :param end_from_trigger: end in the triggerer, without a worker, unless there is something to do at the end: an
+        ``output_path``, ``outlets`` or ``soft_fail``. The result then names no ``video_url``, and on Airflow 3
+        those who pull it get it as JSON text.
     """
 
     template_fields: Sequence[str] = ("request_id", "grokvideo_conn_id", "output_path", "output_conn_id")
@@ -64,6 +75,8 @@ class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
         deferrable: bool = True,
         poll_interval: float = 5.0,
         timeout: float = 900.0,
+        start_from_trigger: bool = False,
+        end_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
         check_seconds("poll_interval", poll_interval)
@@ -75,6 +88,10 @@ class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
         self.output_conn_id = output_conn_id
         self.deferrable = deferrable
         self.poll_interval = poll_interval
+        self.end_from_trigger = end_from_trigger
+        self.start_from_trigger = start_from_trigger and self._can_start_from_trigger()
+        if self.start_from_trigger:
+            self.start_trigger_args = self._start_trigger_args()
 
     @cached_property
     def hook(self) -> GrokVideoHook:
@@ -145,20 +162,51 @@ class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
             self.log.info("Generation %s: %s", self.request_id, describe(news))
 
     def _defer(self) -> NoReturn:
-        from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
+        from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
 
         now = time.time()
+        arguments: dict[str, Any] = {
+            "grokvideo_conn_id": self.grokvideo_conn_id,
+            "request_id": self.request_id,
+            "poll_interval": float(self.poll_interval),
+            "deadline": now + float(self.timeout),
+        }
         self.defer(
-            trigger=GrokVideoTrigger(
-                grokvideo_conn_id=self.grokvideo_conn_id,
-                request_id=self.request_id,
-                poll_interval=float(self.poll_interval),
-                deadline=now + float(self.timeout),
-            ),
+            trigger=GrokVideoSensorTrigger(**arguments, timeout=float(self.timeout), end_from_trigger=True)
+            if self._ends_in_trigger
+            else GrokVideoTrigger(**arguments),
             method_name="execute_complete",
             kwargs={"began_at": now},
         )
         raise AssertionError("unreachable: defer raises")
+
+    @property
+    def _ends_in_trigger(self) -> bool:
+        return self.end_from_trigger and not (self.output_path or self.outlets or self.soft_fail)
+
+    def _can_start_from_trigger(self) -> bool:
+        given = (self.request_id, self.grokvideo_conn_id)
+        if not self.deferrable or not all(isinstance(text, str) for text in given):
+            return False
+        # Airflow 2 hands the arguments to the trigger as they are written; 3.0 to 3.2 know no start from a trigger.
+        return AIRFLOW_V_3_3_PLUS or (not AIRFLOW_V_3_0_PLUS and not any("{" in text for text in given))
+
+    def _start_trigger_args(self) -> StartTriggerArgs:
+        from airflow.triggers.base import StartTriggerArgs
+
+        return StartTriggerArgs(
+            trigger_cls="airflow_provider_grokvideo.triggers.grokvideo.GrokVideoSensorTrigger",
+            trigger_kwargs={
+                "grokvideo_conn_id": self.grokvideo_conn_id,
+                "request_id": self.request_id,
+                "poll_interval": float(self.poll_interval),
+                "timeout": float(self.timeout),
+                "end_from_trigger": self._ends_in_trigger,
+            },
+            next_method="execute_complete",
+            # Airflow's own limit, for a trigger that never speaks: the trigger's comes first.
+            timeout=timedelta(seconds=self.timeout + SPARE_SECONDS),
+        )
 
     def _finish(self, context: Context, generation: Generation, began_at: float) -> dict[str, Any]:
         self.ending = verdict_of(generation)

@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.api.aio import shared_client
 from airflow_provider_grokvideo.api.polling import Poller, Stop
+from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
 from airflow_provider_grokvideo.exceptions import AuthenticationError, GrokVideoError, InvalidRequestError
-from airflow_provider_grokvideo.hooks.grokvideo import aget_settings, describe
-from airflow_provider_grokvideo.outcome import event_of
+from airflow_provider_grokvideo.hooks.grokvideo import describe
+from airflow_provider_grokvideo.hooks.look_up import aget_settings
+from airflow_provider_grokvideo.outcome import ending_error, event_of, generation_of, result_of, verdict_of
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.generation import Generation
@@ -35,7 +37,7 @@ class GrokVideoTrigger(BaseTrigger):
     ) -> None:
         if newer:
             raise TypeError(
-                f"GrokVideoTrigger of release {__version__} does not know {', '.join(map(repr, newer))}: a newer "
+                f"{type(self).__name__} of release {__version__} does not know {', '.join(map(repr, newer))}: a newer "
                 "airflow-provider-grokvideo deferred this task; install the same release on triggerers as on workers. "
                 f"Generation {request_id} goes on; a retry or clear resumes it and does not pay again"
             )
@@ -73,7 +75,10 @@ class GrokVideoTrigger(BaseTrigger):
             )
             raise
         self.log.info("Generation %s: waiting ended with %s", self.request_id, stop.outcome)
-        yield TriggerEvent(event_of(stop, self.request_id, poller.generation, poller.polls))
+        yield self._event(event_of(stop, self.request_id, poller.generation, poller.polls))
+
+    def _event(self, said: dict[str, Any]) -> TriggerEvent:
+        return TriggerEvent(said)
 
     async def _follow(self, poller: Poller) -> Stop:
         # First of all asleep: of waits that start together, the event loop gets the work little by little.
@@ -108,3 +113,62 @@ class GrokVideoTrigger(BaseTrigger):
             if decision.report:
                 self.log.info("Generation %s: %s", self.request_id, describe(news))
             await asyncio.sleep(decision.delay)
+
+
+class GrokVideoSensorTrigger(GrokVideoTrigger):
+    """Waits for a sensor without a worker: it can be the task's start, and its end.
+
+    :param timeout: seconds to wait, from the start of this trigger where there is no ``deadline``.
+    :param end_from_trigger: end the task here. The result has no ``video_url``: Airflow logs what a trigger sends, and
+        whoever has the URL has the video.
+    """
+
+    def __init__(
+        self,
+        grokvideo_conn_id: str,
+        request_id: str,
+        poll_interval: float,
+        timeout: float,
+        deadline: float | None = None,
+        end_from_trigger: bool = False,
+        **newer: Any,
+    ) -> None:
+        super().__init__(grokvideo_conn_id, request_id, poll_interval, deadline or 0.0, **newer)
+        self.timeout = timeout
+        self.starts_here = deadline is None
+        self.end_from_trigger = end_from_trigger
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The class path and the arguments that make the same trigger again."""
+        _, arguments = super().serialize()
+        arguments |= {"timeout": self.timeout, "end_from_trigger": self.end_from_trigger}
+        if self.starts_here:
+            arguments["deadline"] = None
+        return f"{type(self).__module__}.{type(self).__name__}", arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait; then fire one event for the sensor, or one that ends its task."""
+        if self.starts_here:
+            self.deadline = time.time() + self.timeout
+            # Kept in the database, so that the wait does not begin anew where the triggerer does.
+            limit = getattr(self, "timeout_after", None) or getattr(self.task_instance, "trigger_timeout", None)
+            if limit is not None:
+                self.deadline = min(self.deadline, limit.timestamp())
+        async for event in super().run():
+            yield event
+
+    def _event(self, said: dict[str, Any]) -> TriggerEvent:
+        if not self.end_from_trigger:
+            return TriggerEvent(said)
+        outcome: dict[str, Any] | None = None
+        try:
+            generation = generation_of(said, self.timeout)
+            if generation.state == "done":
+                elapsed = time.time() - (self.deadline - self.timeout)
+                result = result_of(generation, None, model=DEFAULT_MODEL, elapsed_seconds=elapsed)
+                return TaskSuccessEvent(xcoms={"return_value": result})
+            outcome = verdict_of(generation)
+            raise ending_error(generation)
+        except GrokVideoError as error:
+            self.log.error("%s", error)  # noqa: TRY400  # whence it was raised tells nobody anything
+            return TaskFailedEvent(xcoms={"outcome": outcome} if outcome else None)

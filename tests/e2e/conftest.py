@@ -12,15 +12,13 @@ from typing import Any
 import pytest
 
 from dev.airflow_stack import AirflowStack, SandboxProcess
+from tests.e2e.kill_harness import TABLE
 from tests.e2e.video_runs import VideoRun
-
-SUMMARY = pytest.StashKey[str]()
-"""What is shown at the end of the run."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if SUMMARY in config.stash:
-        terminalreporter.write("\n" + config.stash[SUMMARY])
+    if TABLE in config.stash:
+        terminalreporter.write("\n" + config.stash[TABLE])
 
 
 @pytest.fixture(scope="session")

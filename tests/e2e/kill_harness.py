@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dev.airflow_stack import AirflowStack, SandboxProcess, StackError, wait_until
 from tests.e2e.kill_points import TAKEN_OVER, TRIGGERER_POINTS, WORKER_POINTS, KillPoint
 
 TASK = "video"
 PATIENCE = 300
+TABLE = pytest.StashKey[str]()
+"""Where a test run keeps the table for its last words."""
 ENDED = ("success", "failed")
 
 

@@ -14,7 +14,8 @@ from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
-from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, aget_settings, settings_of
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, settings_of
+from airflow_provider_grokvideo.hooks.look_up import aget_settings
 
 KEY = "sk-Zq81x/Top+Secret=Key"
 EXTRA = {

@@ -1,0 +1,155 @@
+"""When a sensor begins and ends in the triggerer, and what its trigger says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.triggers.base import TaskFailedEvent, TaskSuccessEvent, TriggerEvent
+
+from airflow_provider_grokvideo.api.polling import Stop
+from airflow_provider_grokvideo.exceptions import InvalidRequestError
+from airflow_provider_grokvideo.sensors import grokvideo as sensors
+from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
+from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
+
+TEMPLATE = "{{ ti.xcom_pull('submit', key='request_id') }}"
+DONE = {"status": "done", "request_id": "id-1", "duration": 8, "model": "m", "cost_usd": "0.40"}
+
+
+def sensor(**given: Any) -> GrokVideoSensor:
+    return GrokVideoSensor(task_id="wait", **{"request_id": "id-1", "start_from_trigger": True} | given)
+
+
+@pytest.fixture(params=["2.11", "3.0", "3.3"])
+def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(sensors, "AIRFLOW_V_3_0_PLUS", request.param >= "3.0")
+    monkeypatch.setattr(sensors, "AIRFLOW_V_3_3_PLUS", request.param >= "3.3")
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("given", "versions"),
+    [
+        ({}, {"2.11", "3.3"}),
+        ({"request_id": TEMPLATE}, {"3.3"}),
+        ({"grokvideo_conn_id": "{{ params.conn }}"}, {"3.3"}),
+        ({"deferrable": False}, set()),
+        ({"start_from_trigger": False}, set()),
+        ({"output_path": "file:///tmp/"}, {"2.11", "3.3"}),
+    ],
+    ids=str,
+)
+def test_it_starts_in_the_triggerer_where_airflow_can(version: str, given: dict[str, Any], versions: set[str]):
+    made = sensor(**given)
+
+    assert made.start_from_trigger is (version in versions)
+    assert (made.start_trigger_args is not None) is (version in versions)
+
+
+def test_an_id_from_another_task_as_an_object_starts_on_a_worker():
+    from airflow.providers.common.compat.sdk import DAG
+
+    with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+        upstream = GrokVideoSensor(task_id="first", request_id="x")
+        assert sensor(request_id=upstream.output["request_id"]).start_from_trigger is False
+
+
+def test_what_the_trigger_is_started_with_makes_the_trigger(version: str):
+    if version == "3.0":
+        pytest.skip("no start from a trigger")
+    arguments = sensor(timeout=100, end_from_trigger=True, poll_interval=2).start_trigger_args
+
+    trigger = GrokVideoSensorTrigger(**arguments.trigger_kwargs)
+    path, again = trigger.serialize()
+
+    assert path == arguments.trigger_cls
+    assert GrokVideoSensorTrigger(**json.loads(json.dumps(again))).serialize() == (path, again)
+    assert again["end_from_trigger"] is True
+    assert arguments.next_method == "execute_complete"
+    assert arguments.timeout > timedelta(seconds=100)
+
+
+@pytest.mark.parametrize(
+    ("given", "ends"),
+    [({}, True), ({"output_path": "file:///tmp/"}, False), ({"soft_fail": True}, False), ({"outlets": ["x"]}, False)],
+    ids=str,
+)
+def test_it_ends_in_the_triggerer_only_where_nothing_is_left_to_do(given: dict[str, Any], ends: bool):
+    made = sensor(end_from_trigger=True)
+    for name, value in given.items():
+        setattr(made, name, value)
+
+    assert made._start_trigger_args().trigger_kwargs["end_from_trigger"] is ends
+
+
+def test_the_usual_deferral_ends_in_the_triggerer_too():
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor(end_from_trigger=True)._defer()
+    assert isinstance(deferral.value.trigger, GrokVideoSensorTrigger)
+
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor()._defer()
+    assert type(deferral.value.trigger) is GrokVideoTrigger
+
+
+def ended(said: dict[str, Any], *, end_from_trigger: bool = True) -> TriggerEvent:
+    now = time.time()
+    trigger = GrokVideoSensorTrigger("c", "id-1", 1.0, 100.0, now + 90, end_from_trigger)
+    return trigger._event(said)
+
+
+def test_success_hands_over_the_result_without_the_url():
+    event = ended(DONE | {"video_url": "https://signed"})
+
+    assert isinstance(event, TaskSuccessEvent)
+    result = event.xcoms["return_value"]
+    assert (result["request_id"], result["cost_usd"], result["video_url"]) == ("id-1", "0.40", None)
+    assert 10 <= result["elapsed_seconds"] < 60
+    assert "signed" not in repr(event)
+
+
+@pytest.mark.parametrize("status", ["failed", "moderated", "expired", "timeout", "error"])
+def test_every_other_end_fails_the_task(status: str):
+    event = ended({"status": status, "request_id": "id-1", "error_message": "why"})
+
+    assert isinstance(event, TaskFailedEvent)
+    assert (event.xcoms is None) is (status in {"timeout", "error"})
+
+
+@pytest.mark.parametrize("status", ["done", "failed"])
+def test_unasked_it_ends_nothing(status: str):
+    assert type(ended({"status": status, "request_id": "id-1"}, end_from_trigger=False)) is TriggerEvent
+
+
+@pytest.mark.parametrize(
+    ("limit", "deadline"), [(None, 100), (timedelta(seconds=160), 100), (timedelta(seconds=30), 30)], ids=str
+)
+def test_airflows_own_limit_bounds_a_wait_that_starts_again(monkeypatch, limit, deadline):
+    async def follow(trigger: GrokVideoTrigger, poller: Any) -> Stop:
+        return Stop("error", InvalidRequestError("enough"))
+
+    monkeypatch.setattr(GrokVideoTrigger, "_follow", follow)
+    trigger = GrokVideoSensorTrigger("c", "id-1", 1.0, 100.0)
+    began = time.time()
+    if limit is not None:
+        trigger._task_instance = SimpleNamespace(trigger_timeout=datetime.now(UTC) + limit)
+        monkeypatch.setattr(
+            GrokVideoSensorTrigger, "task_instance", property(lambda self: self._task_instance), raising=False
+        )
+
+    async def run() -> list[TriggerEvent]:
+        return [event async for event in trigger.run()]
+
+    (event,) = asyncio.run(run())
+
+    assert event.payload["status"] == "error"
+    assert trigger.deadline - began == pytest.approx(deadline, abs=20)
+    assert trigger.serialize()[1]["deadline"] is None
