@@ -15,7 +15,7 @@ from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOper
 
 OUTPUT = os.environ.get("GROKVIDEO_OUTPUT", "file:///tmp/grokvideo/")
 
-trailer = Asset("grokvideo://trailer")
+trailer = Asset("grokvideo://videos/trailer")
 trailer_files = AssetAlias("grokvideo_trailer_files")
 
 with DAG(

@@ -121,14 +121,17 @@ def _check_data_uri(name: str, uri: str, what: str) -> None:
 
 
 def is_path(media: object) -> bool:
+    """Whether a medium is named by a path, which is to be read before it is sent."""
     return isinstance(media, str) and not media.lower().startswith("data:") and not is_web_url(media)
 
 
 def wire_media(media: Media | None) -> dict[str, str] | None:
+    """A medium as the API takes it."""
     if media is None:
         return None
     return {"url": media} if isinstance(media, str) else dict(media)
 
 
 def without_query(url: object) -> str:
+    """A URL without what may be a signature."""
     return str(url).split("?", 1)[0].split("#", 1)[0]

@@ -44,9 +44,12 @@ def table(page: str, heading: str, column: str = "Argument") -> dict[str, str]:
     return rows
 
 
+_COLLECTING = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+
+
 def parameters(kind: Any) -> dict[str, Any]:
     found = inspect.signature(inspect.unwrap(kind.__init__)).parameters
-    return {name: one for name, one in found.items() if name not in {"self", "args", "kwargs"}}
+    return {name: one for name, one in found.items() if name != "self" and one.kind not in _COLLECTING}
 
 
 def assert_defaults(rows: dict[str, str], kind: Any) -> None:
