@@ -115,7 +115,7 @@ def run(quick: bool) -> Table:
     table.notes = [
         f"All triggers are taken in one batch (Airflow's default is 50 per second). poll_interval {POLL_INTERVAL:g} s, "
         f"{RATE:g} requests/s allowed, answers after {LATENCY * 1000:g} ms, TLS.",
-        "CPU: what the loop's thread used between two samples, which a busy machine does not stretch as it does the lag.",
+        "CPU: what the loop's thread used between two samples, whatever else the machine does.",
         "The connection is a row of the database, so that the first look-up goes through the supervisor.",
     ]
     return table
