@@ -59,7 +59,8 @@ docs: $(STAMP)  ## build the documentation into site/, strictly
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs site
 	@echo "open site/index.html"
 
-bench: $(STAMP)  ## run the benchmarks, each beside its alternatives
+bench: $(STAMP)  ## run the benchmarks, each beside its alternatives (about ten minutes)
+	@$(PYTHON) -m uv pip install --quiet --python $(PYTHON) --group bench
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
 clean:  ## remove what make has created

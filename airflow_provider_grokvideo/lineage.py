@@ -48,9 +48,9 @@ def lineage_of(operator: Any, ending: Mapping[str, Any]) -> OperatorLineage[Any,
         outputs = [OutputDataset(namespace, name, outputFacets={"outputStatistics": size})]
     facets = {}
     if ending.get("request_id"):
-        keys = ("request_id", "status", "model", "duration", "cost_usd")
-        known: dict[str, Any] = {key: ending.get(key) for key in keys}
-        facets = {FACET: GrokVideoRunFacet(**known)}
+        known = ("request_id", "status", "model", "duration", "cost_usd")
+        values: dict[str, Any] = {key: ending.get(key) for key in known}
+        facets = {FACET: GrokVideoRunFacet(**values)}
     return OperatorLineage(inputs=list(_inputs(operator)), outputs=outputs, run_facets=facets)
 
 

@@ -75,7 +75,8 @@ class AirflowStack:
                 self.dags_folder,
                 major=self.major,
                 executor=executor,
-                database_url=database_url or f"sqlite:///{self.home}/airflow.db",
+                # A busy machine makes the processes wait for each other's transactions for longer than SQLite's 5 s.
+                database_url=database_url or f"sqlite:///{self.home}/airflow.db?timeout=60",
                 ports=ports,
             ),
             **(env or {}),

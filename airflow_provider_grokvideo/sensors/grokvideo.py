@@ -138,6 +138,7 @@ class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
+        metrics.polled(1)
         with self._errors_for_airflow():
             try:
                 generation = self.hook.get_generation(self.request_id)

@@ -71,6 +71,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "AIRFLOW__CORE__AUTH_MANAGER": "guarded_auth_manager.GuardedAuthManager",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,stranger:viewer",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__GROKVIDEO__PREVIEW_ROOTS": f"file://{root}/",
             "AIRFLOW_CONN_GROKVIDEO_DEFAULT": _connection(fast),
             "AIRFLOW_CONN_GROKVIDEO_SLOW": _connection(slow),
