@@ -34,6 +34,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PORT = "8765"
 """What the pages say; the tests take a free one."""
 PROSE = {"text", ""}
+SHELLS = {"shell", "bash", "sh"}
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +88,7 @@ class Reader:
             self._save(block.value, text)
         elif block.info == "python":
             self._python(text, block)
-        elif block.info == "shell":
+        elif block.info in SHELLS:
             self._shell(text)
         elif block.info == "ini":
             self._check_ini(text)
@@ -253,7 +254,7 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     blocks = request.node.callspec.params["blocks"]
     port = free_port()
     reader = Reader(tmp_path, port)
-    if any("airflow " in block.text for block in blocks if block.info == "shell" and block.mark != "not run"):
+    if any("airflow " in block.text for block in blocks if block.info in SHELLS and block.mark != "not run"):
         shutil.copy(request.getfixturevalue("database"), reader.home)
     try:
         if any(block.mark == "background" for block in blocks):
