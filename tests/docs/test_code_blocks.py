@@ -29,6 +29,9 @@ from tests.docs.blocks import Block, blocks_of
 
 pytest.importorskip("airflow.sdk", reason="the documentation is written for Airflow 3")
 
+# A page of the tutorial's length starts Airflow's command many times.
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PORT = "8765"
