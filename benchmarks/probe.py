@@ -17,6 +17,9 @@ STEP = 0.01
 class LagProbe(BaseTrigger):
     """Notes every ten milliseconds how late the loop is, and writes that down every second.
 
+    Beside each lag stands the CPU that the loop's thread used meanwhile: where the machine is busy with other things,
+    the loop is late without having done anything.
+
     :param path: the file, one JSON object per line.
     """
 
@@ -32,9 +35,9 @@ class LagProbe(BaseTrigger):
         while True:
             lags = []
             for _ in range(round(1 / STEP)):
-                before = loop.time()
+                before, used = loop.time(), time.thread_time()
                 await asyncio.sleep(STEP)
-                lags.append(loop.time() - before - STEP)
+                lags.append((loop.time() - before - STEP, time.thread_time() - used))
             line = json.dumps({"at": time.time(), "tasks": len(asyncio.all_tasks()), "lags": lags})
             await asyncio.to_thread(self._write, line)
         yield TriggerEvent({})

@@ -199,3 +199,10 @@ def test_the_reference_holds_every_class_a_user_meets(site: Path) -> None:
     for name in ("GrokVideoHook", "GrokVideoEditOperator", "GrokVideoSensor", "GrokVideoTrigger", "VideoRequest",
                  "Generation", "SubmissionUnknownError", "Sandbox", "grokvideo_sandbox"):  # fmt: skip
         assert re.search(rf'id="[\w.]*\.{name}"', text), name
+
+
+def test_the_kill_table_of_the_readme_is_the_measured_one() -> None:
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith(("| worker |", "| trig"))]
+    measured = (DOCS / "kill-table.md").read_text().splitlines()
+    assert len(rows) > 10
+    assert [row for row in rows if row not in measured] == []

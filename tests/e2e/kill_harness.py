@@ -15,7 +15,7 @@ from dev.airflow_stack import AirflowStack, SandboxProcess, StackError, wait_unt
 from tests.e2e.kill_points import TAKEN_OVER, TRIGGERER_POINTS, WORKER_POINTS, KillPoint
 
 TASK = "video"
-PATIENCE = 300
+PATIENCE = 600
 TABLE = pytest.StashKey[str]()
 """Where a test run keeps the table for its last words."""
 ENDED = ("success", "failed")

@@ -14,7 +14,7 @@ from tests.e2e.kill_points import POINTS, KillPoint
 from tests.e2e.kill_table import markdown
 
 # The first test waits for all rows.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
 
 @pytest.fixture(scope="module")
