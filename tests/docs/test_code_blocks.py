@@ -29,11 +29,15 @@ from tests.docs.blocks import Block, blocks_of
 
 pytest.importorskip("airflow.sdk", reason="the documentation is written for Airflow 3")
 
+# A page of the tutorial's length starts Airflow's command many times.
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PORT = "8765"
 """What the pages say; the tests take a free one."""
 PROSE = {"text", ""}
+SHELLS = {"shell", "bash", "sh"}
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +91,7 @@ class Reader:
             self._save(block.value, text)
         elif block.info == "python":
             self._python(text, block)
-        elif block.info == "shell":
+        elif block.info in SHELLS:
             self._shell(text)
         elif block.info == "ini":
             self._check_ini(text)
@@ -253,7 +257,7 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     blocks = request.node.callspec.params["blocks"]
     port = free_port()
     reader = Reader(tmp_path, port)
-    if any("airflow " in block.text for block in blocks if block.info == "shell" and block.mark != "not run"):
+    if any("airflow " in block.text for block in blocks if block.info in SHELLS and block.mark != "not run"):
         shutil.copy(request.getfixturevalue("database"), reader.home)
     try:
         if any(block.mark == "background" for block in blocks):
