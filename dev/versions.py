@@ -171,7 +171,7 @@ def check(environment: Environment, wheel: Path) -> None:
 
 
 def table(checked: list[Environment]) -> str:
-    facts = ["connection form", "ledger"]
+    facts = ["connection form", "ledger", "video link"]
     head = ["Airflow", "Python", *COLUMNS, *facts]
     rows = [head, ["---"] * len(head)]
     for one in checked:

@@ -174,9 +174,8 @@ def a_worker_dies(scene: Scene, done: list[str]) -> None:
     died = time.time()
     scene.airflow.kill("worker-1")
     scene.wait_for("success", len(done), timeout=400)
-    scene.say(
-        f"{len(done)} generations ended, one worker killed as it landed; all landed by", f"{time.time() - died:.0f} s later"
-    )
+    took = f"{time.time() - died:.0f} s after its death"
+    scene.say(f"{len(done)} generations ended, one worker killed as it landed; all landed by the other", took)
 
 
 def a_triggerer_goes(scene: Scene, waits: list[str]) -> None:

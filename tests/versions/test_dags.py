@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -131,3 +132,29 @@ def _stored_state(run: Any) -> Any:
     with create_session() as session:
         row = session.query(TaskStateStoreModel).filter_by(run_id=run.run_id, dag_id=run.dag_id).one()
         return json.loads(row.value) if isinstance(row.value, str) else row.value
+
+
+def test_the_links_of_a_task_are_there(
+    dags: DagBag, sandbox: Sandbox, record_property: Callable[[str, object], None]
+) -> None:
+    run = dags.dags["grokvideo_quickstart"].test()
+
+    operator = dags.dags["grokvideo_quickstart"].get_task("generate")
+    assert {link.name for link in operator.operator_extra_links} == {"Request", "Video"}
+    request, video = _xcom(run, "_link_GrokVideoRequestLink"), _xcom(run, "_link_GrokVideoLink")
+    assert request == f"{sandbox.base_url}/videos/{sandbox.submissions[-1]['request_id']}"
+    previewed = AIRFLOW >= (3, 1)
+    assert video.startswith("/grokvideo/dags/grokvideo_quickstart/" if previewed else "http")
+    record_property("video link", "preview in Airflow" if previewed else "the API's URL")
+
+
+def _xcom(run: Any, key: str) -> str:
+    """Read from the database as it is: each version of Airflow has another way to read an XCom outside a task."""
+    database = sqlite3.connect(Path(os.environ["AIRFLOW_HOME"]) / "airflow.db")
+    rows = database.execute("select value from xcom where run_id = ? and dag_id = ? and key = ?",
+                            (run.run_id, run.dag_id, key)).fetchall()  # fmt: skip
+    database.close()
+    ((value,),) = rows
+    while value[:1] in {'"', b'"'}:
+        value = json.loads(value)
+    return str(value)
