@@ -114,7 +114,7 @@ class Poller:
             return Stop("final")
         self._measure(generation.progress, now)
         news = (generation.raw_status, generation.progress)
-        if self.polls == 1:
+        if self.polls == 1 and not generation.is_status_unknown:
             # That it goes on is no news yet, and of thousands of waits that start together each would say so.
             self._reported = news
         return self._again(self._interval(now), now, news)
