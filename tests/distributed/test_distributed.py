@@ -175,7 +175,7 @@ def a_worker_dies(scene: Scene, done: list[str]) -> None:
     scene.airflow.kill("worker-1")
     scene.wait_for("success", len(done), timeout=400)
     scene.say(
-        f"{len(done)} generations ended, one worker killed as it landed; all landed by", f"{time.time() - died:.0f} s"
+        f"{len(done)} generations ended, one worker killed as it landed; all landed by", f"{time.time() - died:.0f} s later"
     )
 
 
