@@ -10,7 +10,7 @@ STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
 TOOLS ?= $(VENV)/.installed-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-versions test-distributed test-packaging test-browser kill-table lint docs bench clean
+.PHONY: help venv demo ui test test-kill test-versions test-distributed test-packaging test-browser kill-table lint docs bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,8 +31,12 @@ demo: $(STAMP)  ## make a video through a real local Airflow: no account needed,
 ui: $(STAMP)  ## start a local Airflow with all example DAGs to click through; Ctrl-C stops it
 	@$(PYTHON) -m dev.ui
 
-test: $(STAMP)  ## run the unit, integration and end-to-end tests
-	$(PYTHON) -m pytest $(PYTEST_ARGS)
+test: $(STAMP)  ## run the unit, integration, documentation and end-to-end tests
+	$(PYTHON) -m pytest tests/unit tests/integration --numprocesses 2 $(PYTEST_ARGS)
+	$(PYTHON) -m pytest tests/docs tests/e2e --ignore tests/e2e/test_kill.py $(PYTEST_ARGS)
+
+test-kill: $(STAMP)  ## kill workers and triggerers at every moment, and count what it costs
+	$(PYTHON) -m pytest tests/e2e/test_kill.py $(PYTEST_ARGS)
 
 test-versions: $(STAMP)  ## test the wheel in every version of Airflow that dev/constraints has a lock of
 	$(PYTHON) -m dev.versions $(VERSIONS)

@@ -113,7 +113,11 @@ class Poller:
         if generation.is_final:
             return Stop("final")
         self._measure(generation.progress, now)
-        return self._again(self._interval(now), now, (generation.raw_status, generation.progress))
+        news = (generation.raw_status, generation.progress)
+        if self.polls == 1 and not generation.is_status_unknown:
+            # That it goes on is no news yet, and of thousands of waits that start together each would say so.
+            self._reported = news
+        return self._again(self._interval(now), now, news)
 
     def failed(self, error: GrokVideoError, now: float) -> Decision:
         """Decide on a poll that brought no generation."""

@@ -74,11 +74,18 @@ class GrokVideoTrigger(BaseTrigger):
                 self.request_id,
             )
             raise
-        self.log.info("Generation %s: waiting ended with %s", self.request_id, stop.outcome)
         yield self._event(event_of(stop, self.request_id, poller.generation, poller.polls))
 
     def _event(self, said: dict[str, Any]) -> TriggerEvent:
         return TriggerEvent(said)
+
+    async def _report(self, news: Generation | GrokVideoError) -> None:
+        line = "Generation %s: %s"
+        if hasattr(self.log, "ainfo"):
+            # Airflow's log is a pipe to a supervisor that may be busy: the event loop must not wait until it reads.
+            await self.log.ainfo(line, self.request_id, describe(news))
+        else:
+            self.log.info(line, self.request_id, describe(news))
 
     async def _follow(self, poller: Poller) -> Stop:
         # First of all asleep: of waits that start together, the event loop gets the work little by little.
@@ -111,7 +118,7 @@ class GrokVideoTrigger(BaseTrigger):
             if isinstance(decision, Stop):
                 return decision
             if decision.report:
-                self.log.info("Generation %s: %s", self.request_id, describe(news))
+                await self._report(news)
             await asyncio.sleep(decision.delay)
 
 
