@@ -272,7 +272,7 @@ function tell(text) {
 }
 
 function isOver() {
-  const settled = ({ video, said }) => ["done", "failed", "skipped"].includes(video.state)
+  const settled = ({ video, said }) => ["done", "failed", "moderated", "expired", "skipped"].includes(video.state)
     || (video.state === "submitted" && said && !["pending", "unknown"].includes(said.state));
   return [...cards.values()].every(settled);
 }
