@@ -135,3 +135,12 @@ def wire_media(media: Media | None) -> dict[str, str] | None:
 def without_query(url: object) -> str:
     """A URL without what may be a signature."""
     return str(url).split("?", 1)[0].split("#", 1)[0]
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Refuse an interval or timeout that is none.
+
+    :raises InvalidRequestError: names the argument and the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise invalid(name, value, "a number of seconds above 0")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_grokvideo.api.generation import Generation
-from airflow_provider_grokvideo.api.media import invalid
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GrokVideoError,
@@ -53,15 +52,6 @@ class Stop:
 
 
 Decision = Ask | Stop
-
-
-def check_seconds(name: str, value: object) -> None:
-    """Refuse an interval or timeout that is none.
-
-    :raises InvalidRequestError: names the argument and the value.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise invalid(name, value, "a number of seconds above 0")
 
 
 class Poller:
