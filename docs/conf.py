@@ -36,8 +36,3 @@ html_copy_source = False
 html_permalinks_icon = "#"
 # Pages fetch nothing from another host: fonts, styles and scripts are the theme's own.
 html_theme_options = {"top_of_page_buttons": []}
-
-# Written elsewhere; while one is missing, links to it are no error. tests/docs looks after all others.
-_AWAITED = ("distributed.md", "versions.md")
-if not all((HERE / page).exists() for page in _AWAITED):
-    suppress_warnings = ["toc.not_readable", "myst.xref_missing"]
