@@ -7,17 +7,22 @@ VENV ?= .venv
 # Set these to use an environment that already has everything.
 PYTHON ?= $(VENV)/bin/python
 STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
+TOOLS ?= $(VENV)/.installed-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test kill-table lint bench clean
+.PHONY: help venv demo ui test test-kill test-versions test-distributed test-packaging test-browser kill-table lint docs bench clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP)  ## create .venv with Airflow, this provider and the development tools
 
 $(STAMP): pyproject.toml dev/make_venv.sh
 	@AIRFLOW_VERSION=$(AIRFLOW_VERSION) sh dev/make_venv.sh $(VENV)
+	@touch $@
+
+$(TOOLS): $(STAMP)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --group distributed --group packaging
 	@touch $@
 
 demo: $(STAMP)  ## make a video through a real local Airflow: no account needed, GROKVIDEO_API_KEY uses the real API
@@ -26,21 +31,42 @@ demo: $(STAMP)  ## make a video through a real local Airflow: no account needed,
 ui: $(STAMP)  ## start a local Airflow with all example DAGs to click through; Ctrl-C stops it
 	@$(PYTHON) -m dev.ui
 
-test: $(STAMP)  ## run the unit, integration and end-to-end tests
-	$(PYTHON) -m pytest $(PYTEST_ARGS)
+test: $(STAMP)  ## run the unit, integration, documentation and end-to-end tests
+	$(PYTHON) -m pytest tests/unit tests/integration --numprocesses 2 $(PYTEST_ARGS)
+	$(PYTHON) -m pytest tests/docs tests/e2e --ignore tests/e2e/test_kill.py $(PYTEST_ARGS)
+
+test-kill: $(STAMP)  ## kill workers and triggerers at every moment, and count what it costs
+	$(PYTHON) -m pytest tests/e2e/test_kill.py $(PYTEST_ARGS)
+
+test-versions: $(STAMP)  ## test the wheel in every version of Airflow that dev/constraints has a lock of
+	$(PYTHON) -m dev.versions $(VERSIONS)
+
+test-distributed: $(TOOLS)  ## kill triggerers and workers of an Airflow on PostgreSQL and Redis (Debian's packages)
+	$(PYTHON) -m pytest tests/distributed -s $(PYTEST_ARGS)
+
+test-packaging: $(TOOLS)  ## check what wheel and sdist hold, and run the quickstart from the wheel
+	$(PYTHON) -m pytest tests/packaging $(PYTEST_ARGS)
+	PYTHON_FOR_WHEEL=$(PYTHON) sh dev/try_wheel.sh $(AIRFLOW_VERSION)
 
 kill-table: $(STAMP)  ## kill workers and triggerers at every moment; what came of it goes to docs/kill-table.md
 	@$(PYTHON) -m tests.e2e.kill_table
+
+test-browser: $(STAMP)  ## run the tests that need Chromium; UPDATE_IMAGES=1 renews the screenshots of the docs
+	$(PYTHON) -m pytest tests/browser $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## run ruff and mypy
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
+docs: $(STAMP)  ## build the documentation into site/, strictly
+	$(PYTHON) -m sphinx -W --keep-going -q -b html docs site
+	@echo "open site/index.html"
+
 bench: $(STAMP)  ## run the benchmarks, each beside its alternatives (about ten minutes)
 	@$(PYTHON) -m uv pip install --quiet --python $(PYTHON) --group bench
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
 clean:  ## remove what make has created
-	rm -rf $(VENV) .demo .ui build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venvs .demo .ui build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

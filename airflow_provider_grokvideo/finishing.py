@@ -45,9 +45,10 @@ def finish(
     """
     from airflow_provider_grokvideo.api.generation import NO_VIDEO_URL
 
-    metrics.finished(generation, time.time() - began_at)
+    took = time.time() - began_at
     is_uploaded = is_uploaded and generation.error_code == NO_VIDEO_URL
     if generation.state != "done" and not is_uploaded:
+        metrics.finished(generation, took)
         context["ti"].xcom_push(key="outcome", value=verdict_of(generation))
         raise ending_error(generation)
     landed: Landed | None = None
@@ -56,6 +57,8 @@ def finish(
     elif output_path:
         landed = hook.download(generation, output_path, output_conn_id)
         log.info("Landed %s: %d bytes, sha256 %s", landed.path, landed.size_bytes, landed.sha256)
+    # Only now: a retry that resumes with the download comes by here again.
+    metrics.finished(generation, took)
     result = result_of(
         generation,
         landed,

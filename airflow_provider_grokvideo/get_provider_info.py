@@ -43,6 +43,12 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": FIELDS,
             }
         ],
+        "plugins": [
+            {
+                "name": "grokvideo_preview",
+                "plugin-class": f"{_PACKAGE}.plugins.preview.GrokVideoPreviewPlugin",
+            }
+        ],
         "config": {
             "grokvideo": {
                 "description": "Settings of the Grok Video provider.",
@@ -62,6 +68,26 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": '{"grok-imagine-video": {"480p": 0.04, "720p": 0.056}}',
                         "default": None,
+                    },
+                    "preview_roots": {
+                        "description": "URIs, separated by commas or spaces, below which the video preview in the "
+                        "UI may play files that a task of this provider has landed. {dag_id} stands for the DAG's id; "
+                        "without it, whoever may edit one DAG's XComs can show the files of all. A file in the "
+                        "task's own output_path plays without a root, for as long as Airflow keeps the task's "
+                        "rendered fields.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://bucket/videos/{dag_id}/, file:///data/videos/",
+                        "default": None,
+                    },
+                    "preview_progress": {
+                        "description": "Whether the API server asks the video API, with the task's connection, how "
+                        "an unfinished or failed generation is doing while somebody looks at its preview. It costs "
+                        "nothing; one answer is kept for some seconds.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "True",
                     },
                 },
             }

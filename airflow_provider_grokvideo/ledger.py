@@ -230,15 +230,18 @@ class StateStoreHome:
         self._store = store
 
     def read(self) -> dict[str, Any] | None:
+        """The stored object, ``None`` where there is none."""
         stored = self._store.get(_STORE_KEY)
         if stored is None or isinstance(stored, dict):
             return stored
         raise LedgerError(f"the task state store holds a {type(stored).__name__} under {_STORE_KEY!r}, not an object")
 
     def write(self, stored: dict[str, Any]) -> None:
+        """Replace the stored object at once."""
         self._store.set(_STORE_KEY, stored)
 
     def delete(self) -> None:
+        """Remove the stored object."""
         self._store.delete(_STORE_KEY)
 
 
@@ -252,6 +255,7 @@ class FileHome:
         self._path = path
 
     def read(self) -> dict[str, Any] | None:
+        """The stored object, ``None`` where there is none."""
         try:
             filesystem = self._path.fs
             # A store's own listing cache may be older than the last attempt.
@@ -266,6 +270,7 @@ class FileHome:
         return stored
 
     def write(self, stored: dict[str, Any]) -> None:
+        """Replace the stored object at once."""
         from airflow_provider_grokvideo.storage import replace_file
 
         try:
@@ -274,6 +279,7 @@ class FileHome:
             raise LedgerError(f"the ledger {self._path} cannot be written: {error}") from error
 
     def delete(self) -> None:
+        """Remove the stored object."""
         try:
             self._path.fs.rm(self._path.path)
         except FileNotFoundError:

@@ -6,8 +6,8 @@ from airflow_provider_grokvideo.exceptions import DownloadError
 
 _HEADER = 8
 _LARGE_HEADER = 16
-_NEEDED = frozenset({b"ftyp", b"moov", b"mdat"})
-"""What no film can do without; a file may be cut between two of them."""
+_NEEDED = frozenset({b"ftyp", b"mdat"})
+"""What was paid for. A lost index (``moov``) can be made anew from it, so a file without one is kept."""
 
 
 class Mp4Check:

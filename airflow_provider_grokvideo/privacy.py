@@ -37,7 +37,8 @@ def unwrapped(value: Any) -> Any:
 
 def _is_private(value: Any) -> bool:
     if isinstance(value, str):
-        return value.startswith("data:") or (value.startswith(("http://", "https://")) and "?" in value)
+        scheme = value[:8].lower()
+        return scheme.startswith("data:") or (scheme.startswith(("http://", "https://")) and "?" in value)
     if isinstance(value, Mapping):
         return any(map(_is_private, value.values()))
     return isinstance(value, list | tuple) and any(map(_is_private, value))

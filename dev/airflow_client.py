@@ -12,6 +12,8 @@ import requests
 
 from dev.processes import StackError, T, wait_until
 
+CALL_TIMEOUT = 120
+"""Seconds for one call: a busy machine makes the API server slow, not wrong."""
 FINISHED = ("success", "failed")
 # fmt: off
 REPEATED = {"timestamp", "level", "event", "error_detail", "logger", "filename", "lineno",
@@ -54,10 +56,10 @@ class AirflowClient:
 
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """Call the API below /api/vN and return the JSON; anything but 2xx raises AirflowApiError."""
-        answer = self._http.request(method, f"{self._api}{path}", timeout=30, **kwargs)
+        answer = self._http.request(method, f"{self._api}{path}", timeout=CALL_TIMEOUT, **kwargs)
         if answer.status_code == 401 and self.major >= 3:
             self.login()
-            answer = self._http.request(method, f"{self._api}{path}", timeout=30, **kwargs)
+            answer = self._http.request(method, f"{self._api}{path}", timeout=CALL_TIMEOUT, **kwargs)
         if not answer.ok:
             raise AirflowApiError(f"{method} {path}: {answer.status_code} {answer.text[:1000]}", answer.status_code)
         return answer.json() if answer.content else None

@@ -93,6 +93,8 @@ def airflow_environment(
             "API__BASE_URL": url,
             "API__HOST": "127.0.0.1",
             "API__PORT": str(ports["api"]),
+            # Airflow 3.0 would start four, which a busy machine kills for starting slowly.
+            "API__WORKERS": "1",
             "API__SECRET_KEY": secrets.token_hex(32),
             "API_AUTH__JWT_SECRET": secrets.token_hex(32),
         }

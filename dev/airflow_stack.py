@@ -35,7 +35,10 @@ from dev.sandbox_process import SandboxProcess
 __all__ = ["AirflowApiError", "AirflowClient", "AirflowStack", "SandboxProcess", "StackError", "wait_until"]
 
 JOB_TYPES = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob", "dag-processor": "DagProcessorJob"}
-START_TIMEOUT = 90
+# The words in its log that tell that a component is at work which the database does not list.
+READY_WORDS = {"celery-worker": " ready."}
+WORKER_CONCURRENCY = 4
+START_TIMEOUT = 180
 STOP_TIMEOUT = 2.5
 
 TaskProcess = Literal["runner", "supervisor"]
@@ -72,7 +75,8 @@ class AirflowStack:
                 self.dags_folder,
                 major=self.major,
                 executor=executor,
-                database_url=database_url or f"sqlite:///{self.home}/airflow.db",
+                # A busy machine makes the processes wait for each other's transactions for longer than SQLite's 5 s.
+                database_url=database_url or f"sqlite:///{self.home}/airflow.db?timeout=60",
                 ports=ports,
             ),
             **(env or {}),
@@ -166,6 +170,9 @@ class AirflowStack:
         self._spawn(component, name)
         if component == "api-server":
             self._wait_for(self._api_answers, "the API server to answer")
+        elif words := READY_WORDS.get(component):
+            log = self.children[name].log
+            self._wait_for(lambda: words in log.read_text(errors="replace"), f"{name} to be ready")
         elif self._api_server:
             self._wait_for(lambda: self._jobs(component, since), f"{name} to report itself")
 
@@ -178,6 +185,16 @@ class AirflowStack:
         """SIGKILL the component and everything it started. The scheduler's workers and tasks are among it."""
         self._child(name).kill()
         del self.children[name]
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP the component and everything it started, as a machine that swaps or a paused container does."""
+        for process in session_members(self._child(name).pid):
+            process.suspend()
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen component go on."""
+        for process in session_members(self._child(name).pid):
+            process.resume()
 
     def run(self, *args: str, timeout: float = 120) -> str:
         """Run an ``airflow`` command to its end and return what it printed."""
@@ -209,9 +226,19 @@ class AirflowStack:
             # Two components of a kind on one machine would fight for the port that serves their logs.
             env["AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT"] = str(free_port())
             env["AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT"] = str(free_port())
-        command = "webserver" if component == "api-server" and self.major < 3 else component
         log = self.home / "logs" / f"{name}.log"
-        self.children[name] = Child(name, self._command(command), env, log, self.home)
+        self.children[name] = Child(name, self._command(*self._component(component, name)), env, log, self.home)
+
+    def _component(self, component: str, name: str) -> list[str]:
+        if component == "api-server" and self.major < 3:
+            return ["webserver"]
+        if component != "celery-worker":
+            return [component]
+        # Several workers on one machine need names and files of their own.
+        return [
+            "celery", "worker", "--celery-hostname", f"{name}@%h", "--pid", str(self.home / f"{name}.pid"),
+            "--concurrency", str(WORKER_CONCURRENCY), "--skip-serve-logs", "--without-mingle", "--without-gossip",
+        ]  # fmt: skip
 
     def _wait_for(self, probe: Any, what: str) -> None:
         def checked() -> Any:

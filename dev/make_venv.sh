@@ -22,7 +22,7 @@ fi
 echo "Creating $venv with Airflow $AIRFLOW_VERSION; this takes a minute or two, once."
 "$python" -m venv "$venv"
 pip="$venv/bin/python -m pip --quiet --disable-pip-version-check"
-set -- --editable '.[sandbox]' --group test --group lint \
+set -- --editable '.[sandbox]' --group test --group browser --group docs --group lint \
     "apache-airflow==$AIRFLOW_VERSION" apache-airflow-providers-standard
 $pip install --upgrade pip uv
 # uv is fast, but does not know of pip's own configuration: mirrors, certificates.

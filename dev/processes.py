@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -61,10 +62,18 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def free_port() -> int:
-    """Ask the kernel for a port on the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Choose a port on the loopback that nobody listens on.
+
+    Not one that the kernel may give to somebody else's connection or to a server on port 0 before ours has started.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def tail(path: Path, lines: int = 40) -> str:

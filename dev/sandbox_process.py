@@ -96,6 +96,6 @@ class SandboxProcess:
         return self._json("POST", "/sandbox/progress", json={"request_id": request_id, "progress": progress})
 
     def _json(self, method: str, path: str, **kwargs: Any) -> Any:
-        answer = self._http.request(method, f"{self.origin}{path}", timeout=30, **kwargs)
+        answer = self._http.request(method, f"{self.origin}{path}", timeout=120, **kwargs)
         answer.raise_for_status()
         return answer.json() if answer.content else None

@@ -77,6 +77,7 @@ def _without_secrets(value: object, depth: int = 0) -> object:
 
 
 def invalid(name: str, value: object, allowed: str) -> InvalidRequestError:
+    """The error that names a field, its value as it may be shown, and what is allowed."""
     text = shown(value)
     return InvalidRequestError(f"{name}={repr(text) if text == value else text} is not allowed; allowed: {allowed}")
 
@@ -120,14 +121,26 @@ def _check_data_uri(name: str, uri: str, what: str) -> None:
 
 
 def is_path(media: object) -> bool:
+    """Whether a medium is named by a path, which is to be read before it is sent."""
     return isinstance(media, str) and not media.lower().startswith("data:") and not is_web_url(media)
 
 
 def wire_media(media: Media | None) -> dict[str, str] | None:
+    """A medium as the API takes it."""
     if media is None:
         return None
     return {"url": media} if isinstance(media, str) else dict(media)
 
 
 def without_query(url: object) -> str:
+    """A URL without what may be a signature."""
     return str(url).split("?", 1)[0].split("#", 1)[0]
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Refuse an interval or timeout that is none.
+
+    :raises InvalidRequestError: names the argument and the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise invalid(name, value, "a number of seconds above 0")

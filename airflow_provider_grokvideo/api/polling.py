@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_grokvideo.api.generation import Generation
-from airflow_provider_grokvideo.api.media import invalid
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GrokVideoError,
@@ -55,15 +54,6 @@ class Stop:
 Decision = Ask | Stop
 
 
-def check_seconds(name: str, value: object) -> None:
-    """Refuse an interval or timeout that is none.
-
-    :raises InvalidRequestError: names the argument and the value.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise invalid(name, value, "a number of seconds above 0")
-
-
 class Poller:
     """Follows one wait and decides after each poll.
 
@@ -97,8 +87,13 @@ class Poller:
         self._step = 0
 
     def first_delay(self) -> float:
-        """Seconds until the first poll: spread, so that waits that start together do not ask together."""
-        return min(self._uniform(0, self.poll_interval), max(0.0, self.deadline - self.began))
+        """Seconds until the first poll: spread, so that waits that start together do not ask together.
+
+        Never at once: Airflow may fail a task whose trigger fires before the scheduler has seen the task's process
+        end (apache/airflow#72716).
+        """
+        delay = self._uniform(self.poll_interval / 2, self.poll_interval)
+        return min(delay, max(0.0, self.deadline - self.began))
 
     def answered(self, generation: Generation, now: float) -> Decision:
         """Decide on what the API said."""
@@ -109,7 +104,7 @@ class Poller:
             return Stop("final")
         self._measure(generation.progress, now)
         news = (generation.raw_status, generation.progress)
-        if self.polls == 1:
+        if self.polls == 1 and not generation.is_status_unknown:
             # That it goes on is no news yet, and of thousands of waits that start together each would say so.
             self._reported = news
         return self._again(self._interval(now), now, news)

@@ -32,6 +32,7 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
     """
 
     custom_operator_name = "@task.grok_video"
+    overwrite_rtif_after_execution = True
     template_fields: Sequence[str] = (
         *DecoratedOperator.template_fields,
         *GrokVideoGenerateOperator.template_fields,
@@ -40,6 +41,10 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
         **DecoratedOperator.template_fields_renderers,
         **GrokVideoGenerateOperator.template_fields_renderers,
     }
+
+    if not hasattr(DecoratedOperator, "xcom_push"):
+        # Airflow 3.0 hands it on to a method that has no use for it, but fails where it is missing.
+        xcom_push = None
 
     def __init__(
         self,
@@ -64,11 +69,14 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
         returned = self.render_template(self.python_callable(*self.op_args, **kwargs), context)
         if isinstance(returned, VideoRequest):
+            self.prompt = returned.prompt
             return returned
         given = {name: value for name, value in self._request_fields().items() if name != "prompt"}
         if isinstance(returned, str):
-            return VideoRequest.from_fields({**given, "prompt": returned})
+            returned = {"prompt": returned}
         if isinstance(returned, Mapping):
+            # For the rendered fields, which Airflow writes again after the function has run.
+            self.prompt = returned.get("prompt")
             return VideoRequest.from_fields({**given, **returned})
         raise InvalidRequestError(
             f"the function {self.python_callable.__name__} returned {shown(returned)} of type "

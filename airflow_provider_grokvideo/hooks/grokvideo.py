@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook, conf
 
+from airflow_provider_grokvideo import metrics
 from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
@@ -167,6 +168,7 @@ class GrokVideoHook(BaseHook):
 
         poller = Poller(poll_interval=poll_interval, deadline=time.time() + timeout, now=time.time())
         stop = self.follow(request_id, poller)
+        metrics.polled(poller.polls)
         generation = generation_of(event_of(stop, request_id, poller.generation, poller.polls), timeout)
         return poller.generation or generation
 

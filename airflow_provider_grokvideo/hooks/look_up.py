@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 from airflow_provider_grokvideo.hooks.grokvideo import settings_of
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
 
 LOOK_UP_KEPT = 5.0
 """Seconds for which waits that start on one event loop share one look-up of their connection."""
@@ -52,6 +56,14 @@ _look_ups: dict[str, _LookUp] = {}
 
 async def _look_up(conn_id: str) -> Settings:
     try:
-        return settings_of(await get_async_connection(conn_id))
+        return settings_of(await _get_connection(conn_id))
     except AirflowNotFoundException as error:
         raise InvalidRequestError(f"the connection {conn_id} is not defined: {error}") from error
+
+
+async def _get_connection(conn_id: str) -> Connection:
+    try:
+        return await get_async_connection(conn_id)
+    except AirflowNotFoundException:
+        # dag.test() of Airflow 3.3 runs triggers where connections of the database are found synchronously only.
+        return await asyncio.to_thread(BaseHook.get_connection, conn_id)

@@ -12,45 +12,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_grokvideo import metrics
-from airflow_provider_grokvideo.api.generation import Generation
-from airflow_provider_grokvideo.api.media import invalid
-from airflow_provider_grokvideo.api.polling import check_seconds
-from airflow_provider_grokvideo.api.prices import check_cost, estimate
-from airflow_provider_grokvideo.api.request import DEFAULT_MODEL, VideoRequest
+# DAG files are parsed all day: what only a running task needs is imported where it runs.
+from airflow_provider_grokvideo.api.media import check_seconds, invalid
 from airflow_provider_grokvideo.exceptions import (
     GenerationNotFoundError,
     GrokVideoError,
     InvalidRequestError,
     SubmissionUnknownError,
 )
-from airflow_provider_grokvideo.finishing import finish
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.ledger import (
-    Ledger,
-    OnUnknownSubmission,
-    Resume,
-    Return,
-    Submit,
-    Unknown,
-    decide,
-    decide_resumed,
-    open_ledger,
-)
+from airflow_provider_grokvideo.lineage import ReportsLineage
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
-from airflow_provider_grokvideo.outcome import (
-    for_airflow,
-    generation_of,
-    result_of,
-)
 from airflow_provider_grokvideo.privacy import unshown, unwrapped
-from airflow_provider_grokvideo.submission import Postponed, submit_once, unknown_error
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_grokvideo.api.generation import Generation
     from airflow_provider_grokvideo.api.media import Media
-    from airflow_provider_grokvideo.api.request import Kind
+    from airflow_provider_grokvideo.api.request import Kind, VideoRequest
+    from airflow_provider_grokvideo.ledger import Ledger, OnUnknownSubmission
+
 
 SUBMISSION_TIMEOUT = 600.0
 """Seconds for which one attempt of a task tries to submit."""
@@ -74,7 +56,7 @@ _REQUEST_FIELDS = (
 _PRIVATE_FIELDS = ("image", "reference_images", "video", "upload_url")
 
 
-class GrokVideoOperator(BaseOperator):
+class GrokVideoOperator(ReportsLineage, BaseOperator):
     """What the three operators share: submit once, wait without a worker slot, land the video.
 
     :param grokvideo_conn_id: the Airflow connection.
@@ -194,6 +176,9 @@ class GrokVideoOperator(BaseOperator):
         self._request_id = event.get("request_id")
         asked_at = time.time() if asked_at is None else asked_at
         with self._errors_for_airflow():
+            from airflow_provider_grokvideo import metrics
+            from airflow_provider_grokvideo.outcome import generation_of
+
             metrics.polled(event.get("polls") or 0)
             generation = generation_of(event, self.timeout)
             if generation.state == "done":
@@ -209,11 +194,18 @@ class GrokVideoOperator(BaseOperator):
             )
 
     def _run(self, context: Context, give_up_at: float, attempt: int) -> dict[str, Any]:
+        from airflow_provider_grokvideo.api.generation import Generation
+        from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
+        from airflow_provider_grokvideo.finishing import announce
+        from airflow_provider_grokvideo.ledger import Resume, Return, Submit, Unknown, decide, decide_resumed
+        from airflow_provider_grokvideo.outcome import result_of
+        from airflow_provider_grokvideo.submission import unknown_error
+
         with self._errors_for_airflow():
             ledger = self._ledger(context)
             entry = ledger.read()
             request = self._request(context)
-            if isinstance(request, VideoRequest):
+            if not isinstance(request, InvalidRequestError):
                 fingerprint = self.hook.fingerprint(request)
             elif entry is None or entry.request_id is None:
                 raise request
@@ -233,6 +225,11 @@ class GrokVideoOperator(BaseOperator):
             match step:
                 case Return(result):
                     self.log.info("An earlier attempt finished this task; its result is returned")
+                    # A retry begins without XComs, and only a task that succeeds has its assets announced.
+                    context["ti"].xcom_push(key="request_id", value=result["request_id"])
+                    store_links(context, self.hook, result["request_id"])
+                    announce(context, self.outlets, result)
+                    self.ending = result
                     return dict(result)
                 case Unknown(at):
                     reason = "an earlier attempt of this task ended while it submitted"
@@ -240,13 +237,14 @@ class GrokVideoOperator(BaseOperator):
                 case Resume(request_id, asked_at):
                     self.log.info("Resuming generation %s; nothing is submitted", request_id)
                 case Submit(warning):
-                    if not isinstance(request, VideoRequest):
+                    if isinstance(request, InvalidRequestError):
                         raise request
                     if warning:
                         self.log.warning("Submitting a new generation: %s", warning)
                     found, asked_at = None, time.time()
                     request_id = self._submit(request, ledger, fingerprint, give_up_at, attempt)
             self._request_id = request_id
+            self.ending = {"request_id": request_id, "status": "pending"}
             context["ti"].xcom_push(key="request_id", value=request_id)
             store_links(context, self.hook, request_id)
             if found is not None and found.is_final:
@@ -263,6 +261,8 @@ class GrokVideoOperator(BaseOperator):
             return self._finish(context, self._follow(request_id), asked_at)
 
     def _ledger(self, context: Context) -> Ledger:
+        from airflow_provider_grokvideo.ledger import open_ledger
+
         configured = self.ledger_path or self.hook.ledger_path or conf.get("grokvideo", "ledger_path", fallback=None)
         if configured or not self.output_path:
             return open_ledger(context, configured or None)
@@ -277,6 +277,8 @@ class GrokVideoOperator(BaseOperator):
             return error
 
     def _asked_for(self, context: Context) -> VideoRequest:
+        from airflow_provider_grokvideo.api.request import VideoRequest
+
         return VideoRequest.from_fields(self._request_fields())
 
     def _request_fields(self) -> dict[str, Any]:
@@ -295,10 +297,14 @@ class GrokVideoOperator(BaseOperator):
         except GenerationNotFoundError:
             return None
         except GrokVideoError as error:
+            from airflow_provider_grokvideo.api.generation import Generation
+
             self.log.warning("The API cannot be asked about generation %s now: %s", request_id, error)
             return Generation(request_id, "pending")
 
     def _submit(self, request: VideoRequest, ledger: Ledger, fingerprint: str, give_up_at: float, attempt: int) -> str:
+        from airflow_provider_grokvideo.submission import Postponed, submit_once
+
         self._check_cost(request)
         if self.output_path:
             from airflow_provider_grokvideo.storage import check_writable
@@ -331,6 +337,8 @@ class GrokVideoOperator(BaseOperator):
             raise AssertionError("unreachable: defer raises") from None
 
     def _check_cost(self, request: VideoRequest) -> None:
+        from airflow_provider_grokvideo.api.prices import check_cost, estimate
+
         cost = estimate(request, self.hook.prices)
         self.log.info("This will probably cost %s USD, by list price", "an unknown number of" if cost is None else cost)
         if self.max_cost_usd is not None:
@@ -363,7 +371,11 @@ class GrokVideoOperator(BaseOperator):
         return self.hook.wait(request_id, poll_interval=float(self.poll_interval), timeout=float(self.timeout))
 
     def _finish(self, context: Context, generation: Generation, asked_at: float) -> dict[str, Any]:
-        result = finish(
+        from airflow_provider_grokvideo.finishing import finish
+        from airflow_provider_grokvideo.outcome import verdict_of
+
+        self.ending = verdict_of(generation)
+        self.ending = result = finish(
             self.hook,
             context,
             generation,
@@ -382,6 +394,8 @@ class GrokVideoOperator(BaseOperator):
         try:
             yield
         except GrokVideoError as error:
+            from airflow_provider_grokvideo.outcome import for_airflow
+
             resubmit = self.on_unknown_submission == "resubmit" and isinstance(error, SubmissionUnknownError)
             raise for_airflow(error, paid_for=self._request_id is not None or resubmit) from error
 

@@ -16,18 +16,17 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_grokvideo import metrics
-from airflow_provider_grokvideo.api.polling import Ask, Decision, Poller, Stop, check_seconds
+# DAG files are parsed all day: what only a running task needs is imported where it runs.
+from airflow_provider_grokvideo.api.media import check_seconds
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GenerationTimeoutError,
     GrokVideoError,
     InvalidRequestError,
 )
-from airflow_provider_grokvideo.finishing import finish
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, describe
+from airflow_provider_grokvideo.lineage import ReportsLineage
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
-from airflow_provider_grokvideo.outcome import for_airflow, generation_of
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
@@ -35,12 +34,13 @@ if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_grokvideo.api.generation import Generation
+    from airflow_provider_grokvideo.api.polling import Decision, Poller
 
 SPARE_SECONDS = 60.0
 """Seconds that Airflow lets a wait that began in the triggerer exceed its timeout."""
 
 
-class GrokVideoSensor(BaseSensorOperator):
+class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
     """Waits until a generation is final; succeeds with the same result object as the operators.
 
     It never submits and so never costs anything.
@@ -100,6 +100,8 @@ class GrokVideoSensor(BaseSensorOperator):
     @cached_property
     def poller(self) -> Poller:
         """Judges the polls of this process."""
+        from airflow_provider_grokvideo.api.polling import Poller
+
         now = time.time()
         return Poller(poll_interval=self.poke_interval, deadline=now + self.timeout, now=now)
 
@@ -129,6 +131,9 @@ class GrokVideoSensor(BaseSensorOperator):
         """
         began_at = time.time() if began_at is None else began_at
         with self._errors_for_airflow():
+            from airflow_provider_grokvideo import metrics
+            from airflow_provider_grokvideo.outcome import generation_of
+
             metrics.polled(event.get("polls") or 0)
             generation = generation_of(event, self.timeout)
             if generation.state == "done":
@@ -137,6 +142,10 @@ class GrokVideoSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
+        from airflow_provider_grokvideo import metrics
+        from airflow_provider_grokvideo.api.polling import Stop
+
+        metrics.polled(1)
         with self._errors_for_airflow():
             try:
                 generation = self.hook.get_generation(self.request_id)
@@ -156,6 +165,8 @@ class GrokVideoSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=False)
 
     def _report(self, decision: Decision, news: Generation | GrokVideoError) -> None:
+        from airflow_provider_grokvideo.api.polling import Ask
+
         if isinstance(decision, Ask) and decision.report:
             self.log.info("Generation %s: %s", self.request_id, describe(news))
 
@@ -207,7 +218,11 @@ class GrokVideoSensor(BaseSensorOperator):
         )
 
     def _finish(self, context: Context, generation: Generation, began_at: float) -> dict[str, Any]:
-        return finish(
+        from airflow_provider_grokvideo.finishing import finish
+        from airflow_provider_grokvideo.outcome import verdict_of
+
+        self.ending = verdict_of(generation)
+        self.ending = result = finish(
             self.hook,
             context,
             generation,
@@ -216,6 +231,7 @@ class GrokVideoSensor(BaseSensorOperator):
             output_conn_id=self.output_conn_id,
             outlets=self.outlets,
         )
+        return result
 
     @contextmanager
     def _errors_for_airflow(self) -> Iterator[None]:
@@ -226,4 +242,6 @@ class GrokVideoSensor(BaseSensorOperator):
                 raise AirflowSkipException(str(error)) from error
             if isinstance(error, GenerationTimeoutError):
                 raise AirflowSensorTimeout(str(error)) from error
+            from airflow_provider_grokvideo.outcome import for_airflow
+
             raise for_airflow(error) from error

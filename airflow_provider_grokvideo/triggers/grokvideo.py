@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
+from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.api.aio import shared_client
 from airflow_provider_grokvideo.api.polling import Poller, Stop
 from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
@@ -31,7 +32,15 @@ class GrokVideoTrigger(BaseTrigger):
     :param deadline: seconds since the epoch. It is absolute, so that it outlives a triggerer.
     """
 
-    def __init__(self, grokvideo_conn_id: str, request_id: str, poll_interval: float, deadline: float) -> None:
+    def __init__(
+        self, grokvideo_conn_id: str, request_id: str, poll_interval: float, deadline: float, **newer: Any
+    ) -> None:
+        if newer:
+            raise TypeError(
+                f"{type(self).__name__} of release {__version__} does not know {', '.join(map(repr, newer))}: a newer "
+                "airflow-provider-grokvideo deferred this task; install the same release on triggerers as on workers. "
+                f"Generation {request_id} goes on; a retry or clear resumes it and does not pay again"
+            )
         super().__init__()
         self.grokvideo_conn_id = grokvideo_conn_id
         self.request_id = request_id
@@ -129,8 +138,9 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
         timeout: float,
         deadline: float | None = None,
         end_from_trigger: bool = False,
+        **newer: Any,
     ) -> None:
-        super().__init__(grokvideo_conn_id, request_id, poll_interval, deadline or 0.0)
+        super().__init__(grokvideo_conn_id, request_id, poll_interval, deadline or 0.0, **newer)
         self.timeout = timeout
         self.starts_here = deadline is None
         self.end_from_trigger = end_from_trigger

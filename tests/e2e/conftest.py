@@ -12,15 +12,13 @@ from typing import Any
 import pytest
 
 from dev.airflow_stack import AirflowStack, SandboxProcess
+from tests.e2e.kill_harness import TABLE
 from tests.e2e.video_runs import VideoRun
-
-SUMMARY = pytest.StashKey[str]()
-"""What is shown at the end of the run."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if SUMMARY in config.stash:
-        terminalreporter.write("\n" + config.stash[SUMMARY])
+    if TABLE in config.stash:
+        terminalreporter.write("\n" + config.stash[TABLE])
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +49,7 @@ def wrong_key() -> str:
 def sandbox(tmp_path_factory: pytest.TempPathFactory, api_key: str) -> Iterator[SandboxProcess]:
     """Return the API behind the connection grokvideo_default."""
     log = tmp_path_factory.mktemp("sandbox") / "sandbox.log"
-    with SandboxProcess(log, api_key=api_key, render_seconds=3) as process:
+    with SandboxProcess(log, api_key=api_key, render_seconds=8) as process:
         yield process
 
 

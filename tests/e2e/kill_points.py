@@ -51,14 +51,14 @@ WORKER_POINTS = [
     KillPoint(
         "post-arrived",
         "after the POST reached the API, before it was accepted",
-        fault={"on": "submit", "fault": "slow_before_accept", "delay": 20},
+        fault={"on": "submit", "fault": "slow_before_accept", "delay": 25},
         seen="fault",
         known=False,
     ),
     KillPoint(
         "post-accepted",
         "after the POST was accepted, before its answer",
-        fault={"on": "submit", "fault": "slow_after_accept", "delay": 20},
+        fault={"on": "submit", "fault": "slow_after_accept", "delay": 25},
         seen="submission",
         known=False,
     ),

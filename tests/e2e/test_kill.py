@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from dev.airflow_stack import AirflowStack, SandboxProcess
-from tests.e2e.conftest import SUMMARY
-from tests.e2e.kill_harness import KillHarness, Outcome
+from tests.e2e.kill_harness import TABLE, KillHarness, Outcome
 from tests.e2e.kill_points import POINTS, KillPoint
 from tests.e2e.kill_table import markdown
 
 # The first test waits for all rows.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +29,7 @@ def outcomes(
     shutil.copy(Path(__file__).parent / "dags" / "kill.py", dags_folder)
     harness = KillHarness(airflow, patient_sandbox, videos, tmp_path_factory.mktemp("holds"))
     rows = harness.run()
-    pytestconfig.stash[SUMMARY] = markdown(rows)
+    pytestconfig.stash[TABLE] = markdown(rows)
     return {row.point.run_id: row for row in rows}
 
 

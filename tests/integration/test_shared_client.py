@@ -118,7 +118,7 @@ def wait_for(request_id: str, *, interval: float = 0.02, seconds: float = 60.0) 
 
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110  # the server has no event for it
+        while not true():  # noqa: ASYNC110 - what is waited for happens in another thread
             await asyncio.sleep(0.005)
 
 

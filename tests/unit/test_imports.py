@@ -84,10 +84,10 @@ with Sandbox() as sandbox:
 LAYERS = [
     {"decorators", "plugins"},
     {"operators", "sensors", "triggers"},
-    {"submission", "outcome", "finishing", "metrics"},
+    {"submission", "outcome", "finishing", "lineage"},
     {"ledger", "storage"},
     {"hooks", "links"},
-    {"connection_form", "mp4", "api", "privacy", "repetition"},
+    {"connection_form", "mp4", "api", "privacy", "repetition", "metrics", "lineage_facet"},
     {"exceptions", "version_compat"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

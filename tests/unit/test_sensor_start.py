@@ -36,16 +36,16 @@ def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("given", "versions"),
     [
-        ({}, {"2.11", "3.3"}),
-        ({"request_id": TEMPLATE}, {"3.3"}),
-        ({"grokvideo_conn_id": "{{ params.conn }}"}, {"3.3"}),
-        ({"deferrable": False}, set()),
-        ({"start_from_trigger": False}, set()),
-        ({"output_path": "file:///tmp/"}, {"2.11", "3.3"}),
+        ({}, ("2.11", "3.3")),
+        ({"request_id": TEMPLATE}, ("3.3",)),
+        ({"grokvideo_conn_id": "{{ params.conn }}"}, ("3.3",)),
+        ({"deferrable": False}, ()),
+        ({"start_from_trigger": False}, ()),
+        ({"output_path": "file:///tmp/"}, ("2.11", "3.3")),
     ],
     ids=str,
 )
-def test_it_starts_in_the_triggerer_where_airflow_can(version: str, given: dict[str, Any], versions: set[str]):
+def test_it_starts_in_the_triggerer_where_airflow_can(version: str, given: dict[str, Any], versions: tuple[str, ...]):
     made = sensor(**given)
 
     assert made.start_from_trigger is (version in versions)

@@ -1,0 +1,146 @@
+"""One real Airflow, a sandbox and a headless Chromium for all browser tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_grokvideo.sandbox import Sandbox
+from dev.airflow_stack import AirflowClient, AirflowStack, wait_until
+from dev.processes import Child, free_port
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+# fmt: off
+FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic"]
+# fmt: on
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip where there is no browser, but never where nobody would notice."""
+    if CHROMIUM or os.environ.get("CI"):
+        return
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason="no Chromium here (Debian: apt-get install chromium)"))
+
+
+@dataclass
+class Stage:
+    """What the browser tests play on."""
+
+    airflow: AirflowStack
+    slow: Sandbox
+    videos: Path
+    root: Path
+    stranger: AirflowClient
+
+    @property
+    def client(self) -> AirflowClient:
+        return self.airflow.client
+
+    def get(self, path: str, client: AirflowClient | None = None, method: str = "GET", **kwargs: Any) -> Any:
+        """Ask the preview itself, as admin unless another user is given."""
+        client = client or self.client
+        return client._http.request(method, f"{self.airflow.base_url}/grokvideo{path}", timeout=30, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Return the running stack."""
+    home = tmp_path_factory.mktemp("airflow")
+    root, dags = (tmp_path_factory.mktemp(name) for name in ("root", "dags"))
+    shutil.copy(HERE / "films.py", dags)
+    # A short path: it is to be read in the screenshots.
+    with (
+        tempfile.TemporaryDirectory(prefix="videos-") as folder,
+        Sandbox(seed=7) as fast,
+        Sandbox(seed=8, render_seconds=3600) as slow,
+    ):
+        env = {
+            "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            "AIRFLOW__CORE__AUTH_MANAGER": "guarded_auth_manager.GuardedAuthManager",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,stranger:viewer",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__GROKVIDEO__PREVIEW_ROOTS": f"file://{root}/",
+            "AIRFLOW_CONN_GROKVIDEO_DEFAULT": _connection(fast),
+            "AIRFLOW_CONN_GROKVIDEO_SLOW": _connection(slow),
+            "FILMS_OUTPUT": f"file://{folder}",
+        }
+        with AirflowStack(home, dags, env) as airflow:
+            password = json.loads((home / "passwords.json").read_text())["stranger"]
+            stranger = AirflowClient(airflow.base_url, "stranger", password)
+            stranger.login()
+            yield Stage(airflow, slow, Path(folder), root, stranger)
+
+
+@pytest.fixture(scope="session")
+def run_id(stage: Stage) -> str:
+    """Return a run of the DAG ``films`` in which all has happened that will."""
+    run = stage.client.trigger("films")
+    for task_id, state in {
+        "landed": "success", "unlanded": "success", "other": "success", "refused": "failed", "slow": "deferred"
+    }.items():  # fmt: skip
+        stage.client.wait_for_task("films", run, task_id, state, timeout=120)
+    for index in range(3):
+        stage.client.wait_for_task("films", run, "scenes", "success", map_index=index, timeout=120)
+    return run
+
+
+@pytest.fixture(scope="session")
+def behind_base_path(stage: Stage) -> Iterator[str]:
+    """Return the address of a second API server of the same Airflow, which lies behind a path."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/air/flow"
+    env = {**stage.airflow.env, "AIRFLOW__API__BASE_URL": url, "AIRFLOW__API__PORT": str(port)}
+    log = stage.airflow.home / "logs" / "api-server-base-path.log"
+    child = Child("api-server", stage.airflow._command("api-server"), env, log, stage.airflow.home)
+    client = AirflowClient(url, "admin", stage.airflow.password)
+    try:
+        wait_until(lambda: _answers(client, child), timeout=90, what="the API server behind a base path")
+        yield url
+    finally:
+        child.stop(timeout=5)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Return where screenshots go: into the documentation only where that is asked for, as each run's differ."""
+    return ROOT / "docs" / "images" if os.environ.get("UPDATE_IMAGES") else tmp_path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Return a headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM, "CI is set, so Chromium must be there"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def _answers(client: AirflowClient, child: Child) -> bool:
+    import requests
+
+    child.check()
+    try:
+        client.login()
+    except requests.ConnectionError:
+        return False
+    return True
+
+
+def _connection(sandbox: Sandbox) -> str:
+    return json.dumps({"conn_type": "grokvideo", "host": sandbox.base_url, "password": sandbox.api_key})

@@ -1,0 +1,49 @@
+"""DAGs that make, fail to make, and pretend to have made videos. Read by the Airflow of the browser tests."""
+
+import os
+from datetime import datetime
+
+from airflow.sdk import DAG, task
+
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
+
+VIDEOS = os.environ["FILMS_OUTPUT"]
+START = datetime(2026, 1, 1)
+
+with DAG("films", schedule=None, start_date=START):
+    GrokVideoGenerateOperator(
+        task_id="landed",
+        prompt="A lighthouse at dusk, {{ 'waves' }} breaking, cinematic",
+        duration=2,
+        output_path=f"{VIDEOS}/{{{{ dag.dag_id }}}}/",
+    )
+    GrokVideoGenerateOperator.partial(task_id="scenes", duration=1, output_path=f"{VIDEOS}/scenes/").expand(
+        prompt=["A red kite over dunes", "A glass whale between clouds", "A tram in the rain at night"]
+    )
+    GrokVideoGenerateOperator(task_id="unlanded", prompt="A paper boat on a river", duration=1)
+    GrokVideoGenerateOperator(task_id="refused", prompt="Something nobody may see #moderated", duration=1)
+    GrokVideoGenerateOperator(
+        task_id="slow", prompt="A glacier, from above, for a very long time", grokvideo_conn_id="grokvideo_slow"
+    )
+
+    @task
+    def other() -> str:
+        return "no video"
+
+    other()
+
+with DAG("forgers", schedule=None, start_date=START, params={"result": {}}):
+
+    @task
+    def forged(params: dict) -> dict:
+        return params["result"]
+
+    forged()
+
+with DAG("watchers", schedule=None, start_date=START, params={"request_id": ""}):
+    GrokVideoSensor(
+        task_id="watch",
+        request_id="{{ params.request_id }}",
+        output_path=f"{VIDEOS}/watched.mp4",
+    )

@@ -1,0 +1,96 @@
+"""``max_cost_usd`` and prices, from the operator's side."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from tests.integration.conftest import KEY
+from tests.support.task_run import MemoryStore, TaskRun
+
+
+def run(**kwargs: Any) -> TaskRun:
+    store = kwargs.pop("store", None) or MemoryStore()
+    fields = {"task_id": "task", "prompt": "A lake", "duration": 4, "poll_interval": 0.05, "timeout": 20, **kwargs}
+    return TaskRun(lambda: GrokVideoGenerateOperator(**fields), retries=2, store=store).run()
+
+
+@pytest.fixture
+def with_prices(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what puts prices into the connection's extra."""
+
+    def put(prices: Any) -> None:
+        extra = {"prices": prices}
+        connection = {"conn_type": "grokvideo", "host": sandbox.base_url, "password": KEY, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
+
+    return put
+
+
+@pytest.mark.parametrize("ceiling", [0.2, "0.20", 1])
+def test_what_the_ceiling_allows_is_submitted(ceiling: Any, sandbox: Any) -> None:
+    assert run(max_cost_usd=ceiling).state == "success"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"max_cost_usd": 0.19}, "max_cost_usd=0.19 is not allowed; allowed: at least 0.20"),
+        ({"max_cost_usd": "0"}, "at least 0.20"),
+        ({"max_cost_usd": "a little"}, "a number of US dollars"),
+        ({"max_cost_usd": 9, "model": "a-model"}, "a-model has no known price"),
+    ],
+    ids=str,
+)
+def test_what_it_does_not_allow_is_refused_before_anything_is_sent(
+    fields: dict[str, Any], said: str, sandbox: Any
+) -> None:
+    before = (len(sandbox.submissions), len(sandbox.refusals))
+
+    task = run(**fields)
+
+    assert (task.state, task.attempts) == ("failed", 1)
+    assert said in str(task.error)
+    assert (len(sandbox.submissions), len(sandbox.refusals)) == before
+
+
+def test_what_is_paid_for_is_resumed_whatever_the_ceiling(sandbox: Any) -> None:
+    store, before = MemoryStore(), len(sandbox.submissions)
+    sandbox.fault("poll", "bare_id", times=None)
+    assert "is not done after 0.3 s" in str(run(store=store, timeout=0.3).error)
+    sandbox.clear_faults()
+
+    task = run(store=store, max_cost_usd=0)
+
+    assert task.state == "success", task.error
+    assert len(sandbox.submissions) == before + 1
+
+
+def test_the_connections_prices_go_before_the_list(with_prices: Any, sandbox: Any) -> None:
+    with_prices({"grok-imagine-video": {"480p": 0.01}})
+    assert run(max_cost_usd=0.04).state == "success"
+
+    with_prices({"grok-imagine-video": {"480p": 1}})
+    task = run(prompt="Another lake", max_cost_usd=0.2)
+    assert "at least 4" in str(task.error)
+
+
+def test_the_configurations_prices_go_before_the_list(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__PRICES", '{"grok-imagine-video": {"480p": 0.01}}')
+
+    assert run(max_cost_usd=0.04).state == "success"
+
+
+@pytest.mark.parametrize("prices", ["cheap", "[1]", {"model": {}}], ids=str)
+def test_prices_that_are_none_are_refused_before_anything_is_sent(prices: Any, with_prices: Any, sandbox: Any) -> None:
+    before = len(sandbox.submissions)
+    with_prices(prices)
+
+    task = run(max_cost_usd=1)
+
+    assert (task.state, task.attempts) == ("failed", 1)
+    assert "prices" in str(task.error)
+    assert len(sandbox.submissions) == before

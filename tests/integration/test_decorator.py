@@ -1,0 +1,206 @@
+"""``@task.grok_video``: what the function may return, and how the task maps, overrides, renders and resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, task
+
+from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.decorators.grokvideo import GrokVideoDecoratedOperator, grok_video_task
+from airflow_provider_grokvideo.exceptions import GenerationTimeoutError
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from tests.support.task_run import MemoryStore, TaskRun
+
+FAST = {"poll_interval": 0.05, "timeout": 20}
+
+
+def run(
+    function: Callable[..., Any], *, retries: int = 0, store: Any = None, call: Any = None, **kwargs: Any
+) -> TaskRun:
+    """Run the task that the decorator makes of a function."""
+
+    def make() -> Any:
+        with DAG("decorated", schedule=None, start_date=datetime(2026, 1, 1)):
+            decorated = grok_video_task(**{"task_id": "film", "duration": 1, **FAST, **kwargs})(function)
+            return (call(decorated) if call else decorated()).operator
+
+    return TaskRun(make, retries=retries, store=store or MemoryStore()).run()
+
+
+def sent(sandbox: Any, task_run: TaskRun) -> dict[str, Any]:
+    """What the API was asked for."""
+    (one,) = (each for each in sandbox.submissions if each["request_id"] == task_run.xcoms["request_id"])
+    return {"kind": one["kind"], **one["body"]}
+
+
+def test_the_decorator_is_found_by_its_name() -> None:
+    with DAG("named", schedule=None, start_date=datetime(2026, 1, 1)):
+
+        @task.grok_video(duration=3)
+        def film() -> str:
+            return "A lake"
+
+        operator = film().operator
+    assert isinstance(operator, GrokVideoDecoratedOperator)
+    assert isinstance(operator, GrokVideoGenerateOperator)
+    assert (operator.task_id, operator.duration) == ("film", 3)
+
+
+def test_a_text_is_the_prompt(sandbox: Any, tmp_path: Path) -> None:
+    done = run(lambda: "A lake in a text", aspect_ratio="1:1", output_path=f"file://{tmp_path}/")
+
+    assert done.state == "success", done.error
+    body = sent(sandbox, done)
+    assert (body["prompt"], body["duration"], body["aspect_ratio"]) == ("A lake in a text", 1, "1:1")
+    assert Path(done.result["path"].removeprefix("file://")).stat().st_size == done.result["size_bytes"]
+
+
+def test_a_dict_overrides_what_the_decorator_says(sandbox: Any) -> None:
+    done = run(lambda: {"prompt": "A lake in a dict", "duration": 2}, aspect_ratio="1:1")
+
+    body = sent(sandbox, done)
+    assert (body["prompt"], body["duration"], body["aspect_ratio"]) == ("A lake in a dict", 2, "1:1")
+
+
+def test_a_dict_may_ask_for_an_edit(sandbox: Any) -> None:
+    video = run(lambda: "A lake").result["video_url"]
+    done = run(lambda: {"kind": "edit", "prompt": "Let it snow", "video": video, "duration": None})
+
+    assert done.state == "success", done.error
+    assert sent(sandbox, done)["kind"] == "edit"
+
+
+def test_a_request_stands_as_it_is(sandbox: Any) -> None:
+    done = run(lambda: VideoRequest(prompt="A lake as a request", duration=2), aspect_ratio="1:1", resolution="720p")
+
+    body = sent(sandbox, done)
+    assert (body["prompt"], body["duration"]) == ("A lake as a request", 2)
+    assert not {"aspect_ratio", "resolution"} & set(body)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (None, "the function film returned None of type NoneType; allowed: a prompt, a dict of request fields"),
+        (7, "returned 7 of type int"),
+        (["A lake"], "returned ['A lake'] of type list"),
+        (b"A lake", "of type bytes"),
+        ("", "prompt='' is not allowed"),
+        ({}, "prompt=None is not allowed"),
+        ({"prompt": 7}, "prompt=7 is not allowed"),
+        (
+            {"prompt": "A lake", "seconds": 3},
+            "seconds=3 is not allowed; allowed: no such field; the fields are prompt, kind",
+        ),
+        ({"prompt": "A lake", "output_path": "/tmp/x"}, "output_path='/tmp/x' is not allowed; allowed: no such field"),
+        ({"prompt": "A lake", "duration": 99}, "duration=99 is not allowed"),
+        ({"prompt": "A lake", "kind": "remix"}, "kind='remix' is not allowed"),
+        ({"prompt": "A lake", 3: 4}, "3=4 is not allowed"),
+    ],
+    ids=str,
+)
+def test_a_wrong_return_fails_before_anything_is_sent(returned: Any, said: str, sandbox: Any) -> None:
+    before = len(sandbox.submissions)
+
+    def film() -> Any:
+        return returned
+
+    done = run(film, retries=2)
+
+    assert (done.state, done.attempts) == ("failed", 1)
+    assert said in str(done.error)
+    assert len(sandbox.submissions) == before
+
+
+def test_an_error_of_the_function_is_its_own_and_is_retried(sandbox: Any) -> None:
+    before = len(sandbox.submissions)
+
+    def film() -> str:
+        raise LookupError("the catalogue is away")
+
+    done = run(film, retries=1)
+
+    assert (done.state, done.attempts) == ("failed", 2)
+    assert isinstance(done.error, LookupError)
+    assert len(sandbox.submissions) == before
+
+
+def test_the_decorator_takes_no_prompt() -> None:
+    assert "@task.grok_video takes no prompt" in str(run(lambda: "A lake", prompt="Another").error)
+
+
+def test_arguments_and_templates_reach_the_function_and_its_prompt(sandbox: Any) -> None:
+    def film(animal: str, *, place: str) -> str:
+        return f"A {animal} in {place}, run {{{{ run_label }}}}"
+
+    with DAG("rendered", schedule=None, start_date=datetime(2026, 1, 1)):
+        decorated = grok_video_task(duration=1, **FAST)(film)
+        operator = decorated("lynx", place="{{ run_label }}").operator
+    context = {**TaskRun(lambda: operator).context(operator), "run_label": "snow"}
+    operator.render_template_fields(context)
+
+    assert operator._asked_for(context).prompt == "A lynx in snow, run snow"
+
+
+def test_a_retry_resumes_what_the_function_asked_for_before(sandbox: Any) -> None:
+    store, calls = MemoryStore(), []
+    sandbox.fault("poll", "bare_id", times=None, prompt_contains="A lake that is resumed")
+
+    def film() -> str:
+        calls.append(1)
+        return "A lake that is resumed"
+
+    first = run(film, store=store, timeout=0.3)
+    sandbox.clear_faults()
+    again = run(film, store=store)
+
+    assert isinstance(first.error, GenerationTimeoutError)
+    assert again.state == "success", again.error
+    assert len(calls) == 2
+    assert len([one for one in sandbox.submissions if one["body"]["prompt"] == "A lake that is resumed"]) == 1
+
+
+def test_a_retry_that_asks_for_something_else_submits_and_names_the_old_id(
+    sandbox: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = MemoryStore()
+    sandbox.fault("poll", "bare_id", times=None, prompt_contains="A lake, first")
+    old = run(lambda: "A lake, first", store=store, timeout=0.3).xcoms["request_id"]
+
+    again = run(lambda: "A lake, second", store=store)
+
+    assert again.state == "success"
+    assert again.result["request_id"] != old
+    assert f"the earlier generation {old} is left alone" in capsys.readouterr().out
+
+
+def test_it_is_mapped_and_made_partial_and_overridden() -> None:
+    with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+
+        @task.grok_video(duration=3, output_path="s3://bucket/")
+        def film(place: str, season: str) -> str:
+            return f"{place} in {season}"
+
+        film.partial(place="An oak").expand(season=["spring", "autumn"])
+        film.override(task_id="long_film", duration=15)("A mountain", "winter")
+
+    mapped, long = dag.get_task("film"), dag.get_task("long_film")
+    assert type(mapped).__name__ == "DecoratedMappedOperator"
+    assert mapped.partial_kwargs["duration"] == 3
+    assert (long.duration, long.output_path) == (15, "s3://bucket/")
+
+
+def test_each_mapped_task_asks_for_its_own(sandbox: Any) -> None:
+    def film(season: str) -> str:
+        return f"An oak in {season}"
+
+    prompts = {
+        sent(sandbox, run(film, call=lambda decorated, s=s: decorated(s)))["prompt"] for s in ("spring", "autumn")
+    }
+
+    assert prompts == {"An oak in spring", "An oak in autumn"}

@@ -1,0 +1,114 @@
+"""What is counted of a task, under the names that docs/metrics.md gives."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_grokvideo import metrics, repetition
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
+from tests.support.task_run import MemoryStore, TaskRun
+
+
+class Stats:
+    """Stands in for Airflow's, which sends to StatsD or OpenTelemetry."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = defaultdict(int)
+        self.times: dict[str, list[timedelta]] = defaultdict(list)
+
+    def incr(self, stat: str, count: int = 1) -> None:
+        self.counts[stat.removeprefix("grokvideo.")] += count
+
+    def timing(self, stat: str, dt: timedelta) -> None:
+        self.times[stat.removeprefix("grokvideo.")].append(dt)
+
+
+@pytest.fixture
+def stats(monkeypatch: pytest.MonkeyPatch) -> Stats:
+    stand_in = Stats()
+    monkeypatch.setattr(metrics, "Stats", stand_in)
+    return stand_in
+
+
+def task(kind: type = GrokVideoGenerateOperator, **kwargs: Any) -> TaskRun:
+    fields = {"task_id": "task", "poll_interval": 0.05, "timeout": 20, **kwargs}
+    if kind is GrokVideoGenerateOperator:
+        fields = {"prompt": "A lake", "duration": 1, **fields}
+    return TaskRun(lambda: kind(**fields), retries=kwargs.pop("retries", 0))
+
+
+def test_a_video_is_counted_with_its_time_polls_and_cost(stats: Stats, sandbox: Any) -> None:
+    run = task(duration=2).run()
+
+    polls = run.events[0]["polls"]
+    assert polls >= 1
+    assert stats.counts == {"submitted": 1, "finished.done": 1, "polls": polls, "cost_micro_usd": 100_000}
+    (seconds,) = stats.times["generation_seconds"]
+    assert timedelta(0) < seconds < timedelta(seconds=20)
+
+
+def test_a_wait_on_the_worker_is_counted_alike(stats: Stats, sandbox: Any) -> None:
+    task(deferrable=False).run()
+
+    assert {name: stats.counts[name] for name in ("submitted", "finished.done", "cost_micro_usd")} == {
+        "submitted": 1,
+        "finished.done": 1,
+        "cost_micro_usd": 50_000,
+    }
+    assert stats.counts["polls"] >= 1
+
+
+@pytest.mark.parametrize("state", ["moderated", "failed", "expired"])
+def test_a_failure_is_counted_by_its_state_and_with_its_cost(state: str, stats: Stats, sandbox: Any) -> None:
+    run = task(prompt=f"A crowd #{state}").run()
+
+    cost = run.xcoms["outcome"]["cost_usd"]
+    assert (stats.counts["submitted"], stats.counts[f"finished.{state}"], stats.counts["finished.done"]) == (1, 1, 0)
+    assert stats.counts["cost_micro_usd"] == int(float(cost or 0) * 1_000_000)
+
+
+def test_a_submission_that_nobody_can_tell_of(stats: Stats, sandbox: Any) -> None:
+    sandbox.fault("submit", "close_after_accept")
+    task().run()
+
+    assert stats.counts == {"unknown_submission": 1}
+
+
+def test_a_refused_request_counts_nothing(stats: Stats, sandbox: Any) -> None:
+    task(duration=99).run()
+
+    assert stats.counts == {}
+
+
+def test_what_a_retry_resumes_is_counted_once(
+    stats: Stats, sandbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repetition, "ATTEMPTS", 1)
+    sandbox.fault("video", "server_error", times=1)
+    fields = {"task_id": "task", "prompt": "A lake", "duration": 1, "poll_interval": 0.05, "timeout": 20}
+
+    run = TaskRun(
+        lambda: GrokVideoGenerateOperator(**fields, output_path=f"file://{tmp_path}/"),
+        retries=1,
+        store=MemoryStore(),
+    ).run()
+
+    assert (run.state, run.attempts) == ("success", 2)
+    counted = ("submitted", "finished.done", "cost_micro_usd")
+    assert [stats.counts[name] for name in counted] == [1, 1, 50_000]
+    assert len(stats.times["generation_seconds"]) == 1
+
+
+def test_the_sensor_counts_what_it_waits_for(stats: Stats, sandbox: Any) -> None:
+    request_id = task(wait_for_completion=False).run().result["request_id"]
+    assert stats.counts == {"submitted": 1}
+
+    task(GrokVideoSensor, request_id=request_id).run()
+
+    assert (stats.counts["finished.done"], stats.counts["cost_micro_usd"]) == (1, 50_000)
