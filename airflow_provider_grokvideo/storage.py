@@ -162,16 +162,20 @@ def _land_once(client: GrokVideoClient, url: str, target: ObjectStoragePath, req
     partial = target.parent / f".{target.name}.{quote(request_id, safe='')}.part"
     digest, check, size = hashlib.sha256(), Mp4Check(), 0
     try:
-        # Hashing takes as long as receiving does, so another thread does it meanwhile, one chunk behind.
-        with _writer(partial) as file, ThreadPoolExecutor(1, "grokvideo-sha256") as helper:
-            hashing = helper.submit(digest.update, b"")
-            for chunk in _chunks(client, url):
-                hashing.result()
-                hashing = helper.submit(digest.update, chunk)
+        # Writing and hashing take as long as receiving, so another thread does them meanwhile, one chunk behind.
+        with _writer(partial) as file, ThreadPoolExecutor(1, "grokvideo-landing") as helper:
+
+            def keep(chunk: bytes) -> None:
                 file.write(chunk)
+                digest.update(chunk)
+
+            keeping = helper.submit(keep, b"")
+            for chunk in _chunks(client, url):
+                keeping.result()
+                keeping = helper.submit(keep, chunk)
                 check.feed(chunk)
                 size += len(chunk)
-            hashing.result()
+            keeping.result()
         check.finish()
         partial.fs.mv(partial.path, target.path)
     except GrokVideoError:

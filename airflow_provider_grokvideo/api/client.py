@@ -16,7 +16,7 @@ from airflow_provider_grokvideo.api.protocol import Answer, Call, Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import TransportError
 
-DOWNLOAD_CHUNK = 512 * 1024
+DOWNLOAD_CHUNK = 256 * 1024
 
 
 class GrokVideoClient:
