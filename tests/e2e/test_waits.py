@@ -89,7 +89,7 @@ def test_the_log_tells_what_changes_and_once_a_minute_that_nothing_does(
     asked = len(polls(run))
     wait_until(lambda: len(polls(run)) > asked + 1, timeout=60, what="the next polls")
     first = polls(run)[0]["at"]
-    wait_until(lambda: polls(run)[-1]["at"] - first > 75, timeout=120, what="a minute of polls to pass")
+    wait_until(lambda: polls(run)[-1]["at"] - first > 100, timeout=150, what="a minute of polls to pass")
 
     run.finish()
 
@@ -98,5 +98,5 @@ def test_the_log_tells_what_changes_and_once_a_minute_that_nothing_does(
     told = re.findall(rf"Generation {request_id}: (.*)", run.log())
     assert any("42 %" in line for line in told)
     assert count >= 20
-    # The first answer, the change, perhaps Airflow's own repetition of the end; and the minute.
+    # The first change, the second, a minute without one; perhaps Airflow's own repetition of the end.
     assert 3 <= len(told) <= 8 < count
