@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo import metrics
 from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
+from airflow_provider_grokvideo.exceptions import GrokVideoError
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, preview_url
-from airflow_provider_grokvideo.outcome import ending_error, result_of, verdict_of
+from airflow_provider_grokvideo.outcome import ending_error, generation_of, result_of, verdict_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -70,6 +71,40 @@ def finish(
     GrokVideoLink().store(context, preview_url(context) or generation.video_url)
     announce(context, outlets, result)
     return result
+
+
+def generation_from_event(hook: GrokVideoHook, event: Mapping[str, Any], timeout: float) -> Generation:
+    """Return the final generation that a trigger's event reports, with its current URL.
+
+    A wait that ended without one, by timeout or error, is not the generation's end: the API is asked once more, so that
+    a video that is done is never reported as a failure.
+
+    :param event: the trigger's.
+    :param timeout: seconds that the wait was allowed, for the message.
+    :raises GrokVideoError: what the event reports, where the API does not know better.
+    """
+    metrics.polled(event.get("polls") or 0)
+    try:
+        generation = generation_of(event, timeout)
+    except GrokVideoError:
+        latest = _ask_once(hook, event.get("request_id"))
+        if latest is None:
+            raise
+        log.info("The wait ended with %r, but the API answers: %s", event.get("status"), latest.state)
+        return latest
+    return hook.get_finished(generation.request_id) if generation.state == "done" else generation
+
+
+def _ask_once(hook: GrokVideoHook, request_id: object) -> Generation | None:
+    """Return the generation if it is final now."""
+    if not isinstance(request_id, str):
+        return None
+    try:
+        generation = hook.get_generation(request_id)
+    except GrokVideoError as error:
+        log.info("Generation %s could not be polled once more: %s", request_id, error)
+        return None
+    return generation if generation.is_final else None
 
 
 def announce(context: Context, outlets: Iterable[Any], result: Mapping[str, Any]) -> None:

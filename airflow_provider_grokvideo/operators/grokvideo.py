@@ -176,14 +176,9 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         self._request_id = event.get("request_id")
         asked_at = time.time() if asked_at is None else asked_at
         with self._errors_for_airflow():
-            from airflow_provider_grokvideo import metrics
-            from airflow_provider_grokvideo.outcome import generation_of
+            from airflow_provider_grokvideo.finishing import generation_from_event
 
-            metrics.polled(event.get("polls") or 0)
-            generation = generation_of(event, self.timeout)
-            if generation.state == "done":
-                generation = self.hook.get_finished(generation.request_id)
-            return self._finish(context, generation, asked_at)
+            return self._finish(context, generation_from_event(self.hook, event, self.timeout), asked_at)
 
     def on_kill(self) -> None:
         """Say what goes on: the API offers no way to cancel."""

@@ -131,14 +131,9 @@ class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
         """
         began_at = time.time() if began_at is None else began_at
         with self._errors_for_airflow():
-            from airflow_provider_grokvideo import metrics
-            from airflow_provider_grokvideo.outcome import generation_of
+            from airflow_provider_grokvideo.finishing import generation_from_event
 
-            metrics.polled(event.get("polls") or 0)
-            generation = generation_of(event, self.timeout)
-            if generation.state == "done":
-                generation = self.hook.get_finished(generation.request_id)
-            return self._finish(context, generation, began_at)
+            return self._finish(context, generation_from_event(self.hook, event, self.timeout), began_at)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
