@@ -11,6 +11,10 @@ class InvalidRequestError(GrokVideoError, ValueError):
     """A field of the request is wrong. Nothing was sent."""
 
 
+class StorageError(GrokVideoError):
+    """A passing fault of a store, before the submission. Nothing was billed, and a retry can help."""
+
+
 class ApiError(GrokVideoError):
     """The API answered, and the answer is an error.
 

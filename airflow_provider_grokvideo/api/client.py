@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,12 +12,11 @@ import requests
 from requests.auth import AuthBase
 
 from airflow_provider_grokvideo.api import protocol
+from airflow_provider_grokvideo.api.download import open_video
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.protocol import Answer, Call, Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import TransportError
-
-DOWNLOAD_CHUNK = 256 * 1024
 
 
 class GrokVideoClient:
@@ -64,20 +64,19 @@ class GrokVideoClient:
         """
         return protocol.read_models(self.settings, self._get(protocol.models_call(self.settings)))
 
-    @contextmanager
-    def open_video(self, url: str) -> Iterator[requests.Response]:
-        """A streamed GET of a finished video, without the key: its host is not the API's.
+    def open_video(self, url: str, *, max_bytes: float = math.inf) -> AbstractContextManager[Iterator[bytes]]:
+        """Open a finished video, without the key: its host is not the API's. Yields its bytes as they come.
 
-        :raises TransportError: no answer.
+        :raises DownloadError: it does not come, or is larger than ``max_bytes``.
         """
-        with self._new_session() as session:
-            try:
-                # Who needs a proxy or a CA file to reach the API needs it for what is paid for, too.
-                response = session.get(url, stream=True, headers={"Accept-Encoding": "identity"}, **self._route())
-            except OSError as error:
-                raise TransportError(f"no answer from the video's host: {_words(error)}", delivered=True) from error
-            with response:
-                yield response
+        return open_video(
+            url,
+            # Who needs a proxy or a CA file to reach the API needs it for what is paid for, too.
+            self._route(),
+            timeout=self.settings.request_timeout,
+            max_bytes=max_bytes,
+            allow_private_hosts=self.settings.allow_private_hosts,
+        )
 
     def close(self) -> None:
         """Give the connections back."""

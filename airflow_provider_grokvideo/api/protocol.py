@@ -57,6 +57,7 @@ class Settings:
     :param max_requests_per_second: of one process, while polling.
     :param proxy: URL of a proxy, also for fetching videos; default: the environment's.
     :param verify: check TLS certificates: yes, no, or against this CA file.
+    :param allow_private_hosts: download videos from loopback, link-local and private addresses, too.
     """
 
     base_url: str = COMETAPI_URL
@@ -66,6 +67,7 @@ class Settings:
     max_requests_per_second: float = 20.0
     proxy: str | None = field(default=None, repr=False)
     verify: bool | str = True
+    allow_private_hosts: bool = True
 
     @property
     def speaks_xai(self) -> bool:

@@ -259,6 +259,7 @@ def settings_of(connection: Connection) -> Settings:
         max_requests_per_second=_positive(extra, "max_requests_per_second", 20.0),
         proxy=_text(extra, "proxy"),
         verify=_verify(extra.get("verify")),
+        allow_private_hosts=_flag(extra, "allow_private_hosts", default=True),
     )
 
 
@@ -321,6 +322,16 @@ def _positive(extra: Mapping[str, Any], name: str, default: float) -> float:
             f"{name}={value!r} of the connection's extra is not allowed; allowed: a number above 0"
         )
     return number
+
+
+def _flag(extra: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = extra.get(name)
+    if value is None or value == "":
+        return default
+    chosen = {"true": True, "false": False}.get(str(value).strip().lower())
+    if chosen is None:
+        raise InvalidRequestError(f"{name}={value!r} of the connection's extra is not allowed; allowed: true or false")
+    return chosen
 
 
 def _verify(value: object) -> bool | str:
