@@ -249,7 +249,7 @@ def _save(client: GrokVideoClient, url: str, generation: Generation, path: Store
         raise DownloadError(str(error)) from error
     except Exception as error:  # each filesystem raises errors of its own
         kind = DownloadError if can_pass(error) else _CannotSaveError
-        raise kind(f"Cannot save the video at {_quoted(path)}: {describe(error)}") from error
+        raise kind(f"the video cannot be written to {_quoted(path)}: {describe(error)}") from error
     return Landed(str(target), file.size, digest.hexdigest())
 
 
@@ -269,7 +269,7 @@ def _file(path: ObjectStoragePath) -> StoreFile:
 
 def _file_name(request_id: str) -> str:
     """Return the name of a generation's file. The id is the API's, or somebody's: it names a file, no path."""
-    name = quote(request_id, safe="")
+    name = quote(request_id, safe="", errors="surrogatepass")
     if len(name) > _LONGEST_ID:
         name = f"{name[:_LONGEST_ID]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return f"{name}.mp4"
@@ -312,7 +312,8 @@ def _check_name(name: str, text: str, opened: ObjectStoragePath) -> None:
     """Refuse what would be opened under another name: ObjectStoragePath drops a ``?`` at the end, for example."""
     scheme, _, rest = _split(text)
     wanted, found = ([part for part in path.split("/") if part not in {"", "."}] for path in (rest, opened.path))
-    is_other = bool(wanted) and found[-len(wanted) :] != wanted
+    # Some stores count the bucket, or host, to the path, and some do not.
+    is_other = bool(wanted) and found[-len(wanted) :] != wanted and found != wanted[1:]
     # s3fs takes it for the version of an object.
     is_other |= scheme in {"s3", "s3a"} and "?versionId=" in rest
     if is_other or _CONTROL.search(text):

@@ -72,12 +72,12 @@ _OS_ERRORS: tuple[tuple[type[OSError], int], ...] = (
 )
 """Filesystems raise these without an error number, too."""
 _WORDS: Mapping[int, str] = {
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
+    errno.EACCES: "Permission denied",
+    errno.EPERM: "Permission denied",
     errno.ENAMETOOLONG: "the name is too long for this store",
     errno.ENOTDIR: "a part of the path is a file, not a directory",
     errno.EISDIR: "it is a directory",
-    errno.ENOSPC: "no space left on the device",
+    errno.ENOSPC: "No space left on device",
     errno.EROFS: "the file system is read-only",
 }
 _PACKAGES: Mapping[str, str] = {
