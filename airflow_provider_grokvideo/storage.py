@@ -215,7 +215,8 @@ def asset_uri(path: str) -> str:
     if not separator or scheme.lower() in {"file", "local"}:
         local = f"{authority}{slash}{key}" if separator else path
         return f"file://{quote(str(Path(local).absolute()), safe=_URI_SAFE)}"
-    return f"{scheme.lower()}://{quote(authority, safe=':[]')}{slash}{quote(key, safe=_URI_SAFE)}"
+    host = f"//{quote(authority, safe=':[]')}" if authority else ""
+    return f"{scheme.lower()}:{host}{slash}{quote(key, safe=_URI_SAFE)}"
 
 
 class _CannotSaveError(DownloadError):

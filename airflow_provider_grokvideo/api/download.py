@@ -9,6 +9,7 @@ import http.client
 import ipaddress
 import logging
 import math
+import re
 import socket
 import threading
 import time
@@ -110,7 +111,8 @@ def _follow(session: requests.Session, url: str, route: Mapping[str, Any], watch
 
 def _pieces(response: requests.Response, watchdog: _Watchdog, max_bytes: float) -> Iterator[bytes]:
     announced = response.headers.get("content-length", "")
-    expected = int(announced) if announced.isdecimal() and "transfer-encoding" not in response.headers else None
+    is_known = re.fullmatch(r"\d{1,18}", announced, re.ASCII) and "transfer-encoding" not in response.headers
+    expected = int(announced) if is_known else None
     if expected is not None and expected > max_bytes:
         raise _too_large(max_bytes)
     received, waiting, size = 0, [], 0
@@ -282,6 +284,7 @@ def _connect_to_public(connection: Any) -> socket.socket:
 
 def _may_be_public(host: str) -> bool:
     """Return whether a host is a public address, or a name, which is not looked up here."""
+    host = host.rstrip(".").lower()
     if host == "localhost" or host.endswith(".localhost"):
         return False
     try:

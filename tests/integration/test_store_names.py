@@ -23,8 +23,6 @@ from hypothesis import strategies as st
 from airflow_provider_grokvideo.exceptions import InvalidRequestError, StorageError
 from airflow_provider_grokvideo.storage import check_writable, destination, exists, open_path, read_image, replace_file
 
-pytest.importorskip("pyftpdlib", reason="an FTP server stands in for stores that rename")
-
 Attached = Callable[..., str]
 NAMES = {
     "question": "What is love?.mp4",
@@ -63,6 +61,7 @@ class Store:
 @pytest.fixture(scope="session")
 def ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FTPFileSystem, Path]]:
     """Return an FTP server's filesystem and the directory that it serves."""
+    pytest.importorskip("pyftpdlib", reason="an FTP server stands in for stores that rename")
     from pyftpdlib.authorizers import DummyAuthorizer
     from pyftpdlib.handlers import FTPHandler
     from pyftpdlib.servers import ThreadedFTPServer
@@ -111,7 +110,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, attached: Attached) ->
         filesystem, root = request.getfixturevalue("ftp")
         (root / folder).mkdir()
         url = f"{attached(filesystem, 'ftp')}host/{folder}/"
-        return Store(url, lambda: {path.name for path in (root / folder).iterdir()}, loses="?#")
+        return Store(url, lambda: {path.name for path in (root / folder).iterdir()}, loses="?")
     if request.param == "dir":
         filesystem = DirFileSystem(str(tmp_path), LocalFileSystem())
         return Store(f"{attached(filesystem)}a/", lambda: {path.name for path in (tmp_path / "a").iterdir()})
