@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-_home = tempfile.TemporaryDirectory(prefix="grokvideo-tests-")
-os.environ.setdefault("AIRFLOW_HOME", _home.name)
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "false")
+# The Airflow of whoever runs the tests is neither read nor written. Each worker of pytest-xdist has a home of its own.
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW_"))]:
+    del os.environ[_name]
+_home = tempfile.TemporaryDirectory(prefix="grokvideo-tests-", ignore_cleanup_errors=True)
+os.environ["AIRFLOW_HOME"] = _home.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
 
 # A slow machine is no failure.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -26,6 +26,7 @@ from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.sandbox.__main__ import _parser
 from dev.processes import free_port
 from tests.docs.blocks import Block, blocks_of
+from tests.support.once import once_per_run
 
 pytest.importorskip("airflow.sdk", reason="the documentation is written for Airflow 3")
 
@@ -43,9 +44,11 @@ SHELLS = {"shell", "bash", "sh"}
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an Airflow database, made once and copied for each page that needs one."""
-    home = tmp_path_factory.mktemp("airflow-home")
+    return once_per_run(tmp_path_factory, "docs-database", _migrate) / "airflow.db"
+
+
+def _migrate(home: Path) -> None:
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=surroundings(home), check=True, stdout=2)
-    return home / "airflow.db"
 
 
 def surroundings(home: Path) -> dict[str, str]:
@@ -113,7 +116,7 @@ class Reader:
         after = self.folder / "environment"
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", f"{text}\nenv -0 > {shlex.quote(str(after))}"],
-            cwd=self.folder, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180,
+            cwd=self.folder, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
         self.env = dict(pair.split("=", 1) for pair in after.read_text().split("\0") if pair)
@@ -136,7 +139,7 @@ class Reader:
             command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=."]
             done = subprocess.run(
                 [*command, *(test.name for test in tests)], cwd=self.folder, env=self.env, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, timeout=120,
+                stderr=subprocess.STDOUT, text=True, timeout=600,
             )  # fmt: skip
             assert done.returncode == 0, done.stdout
 

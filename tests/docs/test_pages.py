@@ -204,3 +204,18 @@ def test_the_kill_table_of_the_readme_is_the_measured_one() -> None:
     measured = (DOCS / "kill-table.md").read_text().splitlines()
     assert len(rows) > 10
     assert [row for row in rows if row not in measured] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/versions.md"])
+def test_the_table_of_versions_has_no_failure(page: str) -> None:
+    rows = [line for line in (ROOT / page).read_text().splitlines() if re.match(r"\| \d+\.\d+\.\d+ \|", line)]
+    assert rows
+    assert [row for row in rows if "failed" in row or "| none" in row] == []
+
+
+def test_the_kill_table_has_no_row_that_cost_twice_or_lost_a_video() -> None:
+    rows = [line for line in (DOCS / "kill-table.md").read_text().splitlines() if re.match(r"\| (?!Killed|---)", line)]
+    ours = [row for row in rows if "without a ledger" not in row]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in ours]
+    assert cells
+    assert [row for row in cells if int(row[2]) > 1 or (row[4].startswith("success") and row[3] != "1 of 1")] == []
