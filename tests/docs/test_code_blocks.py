@@ -30,8 +30,6 @@ from tests.support.once import once_per_run
 
 pytest.importorskip("airflow.sdk", reason="the documentation is written for Airflow 3")
 
-# A page of the tutorial's length starts Airflow's command many times.
-pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -8,8 +8,6 @@ import pytest
 
 from tests.e2e.video_runs import VideoRuns
 
-pytestmark = pytest.mark.timeout(400)
-
 
 @dataclass(frozen=True)
 class Ending:

@@ -11,7 +11,6 @@ import pytest
 from dev.airflow_stack import AirflowStack, StackError
 from tests.e2e.video_runs import add_dag_file
 
-pytestmark = pytest.mark.timeout(400)
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 DAG_IDS = {
     path.name: re.findall(r'\bDAG\(\s*"(\w+)"|@dag\(\s*(?:dag_id=)?"(\w+)"', path.read_text())

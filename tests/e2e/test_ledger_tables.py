@@ -10,7 +10,6 @@ import pytest
 from dev.airflow_stack import AirflowStack, SandboxProcess
 from tests.e2e.video_runs import VideoRun, VideoRuns
 
-pytestmark = pytest.mark.timeout(400)
 LOST = {"on": "submit", "fault": "close_after_accept"}
 
 

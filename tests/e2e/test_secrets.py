@@ -17,7 +17,6 @@ import pytest
 from dev.airflow_stack import AirflowStack
 from tests.e2e.video_runs import VideoRun, VideoRuns
 
-pytestmark = pytest.mark.timeout(400)
 SIGNATURE = re.compile(rb"signature(?:=|%3D)\w+", re.IGNORECASE)
 
 

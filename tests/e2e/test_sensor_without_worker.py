@@ -16,7 +16,6 @@ from dev.airflow_stack import AirflowStack, SandboxProcess
 from tests.e2e.video_runs import VideoRun, add_dag_file
 
 pytestmark = [
-    pytest.mark.timeout(400),
     pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="this Airflow begins no templated wait in the triggerer"),
 ]
 

@@ -9,7 +9,6 @@ import pytest
 from dev.airflow_stack import AirflowApiError, AirflowStack, SandboxProcess, StackError
 from tests.e2e.video_runs import VideoRun, add_dag_file
 
-pytestmark = pytest.mark.timeout(400)
 BUSY = """
 import time
 from datetime import datetime

@@ -10,7 +10,6 @@ import pytest
 from dev.airflow_stack import AirflowStack, SandboxProcess, wait_until
 from tests.e2e.video_runs import VideoRun
 
-pytestmark = pytest.mark.timeout(400)
 PATIENT = {"connection": "grokvideo_patient"}
 
 

@@ -86,7 +86,7 @@ def test_call_ends_with_the_last_refusal(
     monkeypatch.setattr(airflow_client, "REPEAT_FOR", 0.05)
     server.answers["GET"] = [LOCKED]
 
-    with pytest.raises(AirflowApiError, match="500 .*Database error"):
+    with pytest.raises(AirflowApiError, match=r"500 .*Database error"):
         client.run_state("films", "mine")
 
 

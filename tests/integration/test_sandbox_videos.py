@@ -12,6 +12,7 @@ import requests
 
 from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.sandbox.catalogue import FRAME_SIZES
+from dev.processes import wait_until
 
 av = pytest.importorskip("av")
 Image = pytest.importorskip("PIL.Image")
@@ -191,11 +192,40 @@ def test_ranges(sandbox):
     assert (head.headers["Content-Length"], head.headers["Accept-Ranges"]) == (str(total), "bytes")
 
 
-def test_many_fetches_at_once_render_once_and_agree(sandbox):
-    url = url_of(sandbox, submit(sandbox, duration=4))
+@pytest.fixture
+def renderings(monkeypatch):
+    """Return the files that are encoded from now on, and what lets the encoding begin."""
+    files, may_begin = [], threading.Event()
+    encode = av.open
+
+    def counted(file, mode="r", **kwargs):
+        if mode == "w":
+            files.append(file)
+            assert may_begin.wait(60)
+        return encode(file, mode, **kwargs)
+
+    monkeypatch.setattr(av, "open", counted)
+    return files, may_begin
+
+
+def test_many_fetches_at_once_render_once_and_agree(sandbox, renderings):
+    files, may_begin = renderings
+    request_id = submit(sandbox, duration=2)
+    url = url_of(sandbox, request_id)
+
+    def fetches():
+        return [download for download in sandbox.downloads if download["request_id"] == request_id]
+
     with ThreadPoolExecutor(8) as pool:
-        contents = set(pool.map(lambda _: requests.get(url, timeout=60).content, range(8)))
+        answers = [pool.submit(requests.get, url, timeout=60) for _ in range(8)]
+        wait_until(lambda: len(fetches()) == 8, timeout=30, what="all fetches to arrive", interval=0.01)
+        may_begin.set()
+        contents = {answer.result().content for answer in answers}
+
     assert len(contents) == 1
+    assert len(files) == 1
+    assert {requests.get(url, timeout=60).content} == contents
+    assert len(files) == 1
 
 
 def test_a_key_sent_to_the_video_host_is_noticed(sandbox):
