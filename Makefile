@@ -36,8 +36,8 @@ ui: $(STAMP)  ## start a local Airflow with all example DAGs to click through; C
 WORKERS ?= 3
 
 test: $(STAMP)  ## run the unit, integration, documentation and end-to-end tests
-	$(PYTHON) -m pytest tests/unit tests/integration tests/docs tests/e2e --ignore tests/e2e/test_kill.py \
-	    --numprocesses $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	$(PYTHON) -m pytest tests/e2e tests/docs tests/integration tests/unit --ignore tests/e2e/test_kill.py \
+	    --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-kill: $(STAMP)  ## kill workers and triggerers at every moment, and count what it costs
 	$(PYTHON) -m pytest tests/e2e/test_kill.py $(PYTEST_ARGS)

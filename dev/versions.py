@@ -76,7 +76,8 @@ def environments(wanted: list[str]) -> list[Environment]:
 
 def interpreter(version: str) -> str | None:
     """A Python of this version: this one, one on PATH, or one of pyenv's."""
-    installed = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    installed = sorted(pyenv.glob(f"versions/{version}.*/bin/python"))
     for candidate in (sys.executable, shutil.which(f"python{version}"), *map(str, installed)):
         if candidate and _version_of(candidate) == version:
             return candidate

@@ -23,6 +23,14 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep tests that share something on one worker of pytest-xdist."""
+    from tests.support.scheduling import make_scheduler
+
+    return make_scheduler(config, log)
+
+
 @pytest.fixture
 def attached() -> Callable[..., str]:
     """Return what makes Airflow use an fsspec filesystem, and returns the URL below which it does."""

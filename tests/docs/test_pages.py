@@ -184,7 +184,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.xdist_group("site")
 def test_no_page_fetches_anything_from_another_host(site: Path) -> None:
     fetched = re.compile(r"<(?:script|img|iframe|video|source|link)\b[^>]*?(?:src|href)=\"(?:https?:)?//[^\"]*\"")
     for page in site.rglob("*.html"):
@@ -193,7 +192,6 @@ def test_no_page_fetches_anything_from_another_host(site: Path) -> None:
         assert not re.search(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", style.read_text()), style.name
 
 
-@pytest.mark.xdist_group("site")
 def test_the_reference_holds_every_class_a_user_meets(site: Path) -> None:
     text = "".join(page.read_text() for page in (site / "reference").glob("*.html"))
     for name in ("GrokVideoHook", "GrokVideoEditOperator", "GrokVideoSensor", "GrokVideoTrigger", "VideoRequest",

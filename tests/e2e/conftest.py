@@ -15,14 +15,6 @@ from tests.e2e.kill_harness import TABLE
 from tests.e2e.video_runs import VideoRun, VideoRuns, add_dag_file
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all that share the session's Airflow on one of pytest-xdist's workers; none starts a second."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents and "airflow" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("airflow"))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if TABLE in config.stash:
         terminalreporter.write("\n" + config.stash[TABLE])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import threading
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
-from airflow_provider_grokvideo.sandbox import Sandbox
+from airflow_provider_grokvideo.sandbox import Sandbox, films
 from airflow_provider_grokvideo.sandbox.catalogue import FRAME_SIZES
 from dev.processes import wait_until
 
@@ -226,6 +227,45 @@ def test_many_fetches_at_once_render_once_and_agree(sandbox, renderings):
     assert len(files) == 1
     assert {requests.get(url, timeout=60).content} == contents
     assert len(files) == 1
+
+
+def test_kept_videos_are_bounded_and_rendered_again_when_needed(sandbox, renderings, monkeypatch):
+    files, may_begin = renderings
+    may_begin.set()
+    monkeypatch.setattr(films, "_KEPT_BYTES", 1)
+    first, second = (url_of(sandbox, submit(sandbox, duration=1)) for _ in range(2))
+
+    content = requests.get(first, timeout=60).content
+    requests.get(second, timeout=60)
+    requests.get(second, timeout=60)
+    assert len(files) == 2
+    assert requests.get(first, timeout=60).content == content
+    assert len(files) == 3
+
+
+def test_a_client_that_hangs_up_does_not_stop_the_rendering_for_others(sandbox, renderings):
+    files, may_begin = renderings
+    request_id = submit(sandbox, duration=1)
+    url = url_of(sandbox, request_id)
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(requests.Timeout):
+            requests.get(url, timeout=0.2)
+        answer = pool.submit(requests.get, url, timeout=60)
+        wait_until(
+            lambda: sum(one["request_id"] == request_id for one in sandbox.downloads) == 2,
+            timeout=30, what="the second fetch",
+        )  # fmt: skip
+        may_begin.set()
+        assert answer.result().content[4:8] == b"ftyp"
+    assert len(files) == 1
+
+
+def test_a_picture_elsewhere_is_never_fetched(sandbox, monkeypatch):
+    asked = []
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, **_: asked.append(url) or io.BytesIO())
+
+    assert make(sandbox, duration=1, image={"url": "https://192.0.2.1/red.png"})[4:8] == b"ftyp"
+    assert asked == []
 
 
 def test_a_key_sent_to_the_video_host_is_noticed(sandbox):
