@@ -23,7 +23,7 @@ def test_the_consumer_runs_on_the_producers_result(airflow: AirflowStack, videos
     client = airflow.client
     client.wait_for_dag(CONSUMER)
     run_id = client.trigger(PRODUCER)
-    assert client.wait_for_run(PRODUCER, run_id, timeout=180) == "success"
+    assert client.wait_for_run(PRODUCER, run_id, timeout=400) == "success"
     result = client.xcom(PRODUCER, run_id, "generate")
     kind = "asset" if client.major >= 3 else "dataset"
 
@@ -37,8 +37,8 @@ def test_the_consumer_runs_on_the_producers_result(airflow: AirflowStack, videos
             {one.get("run_id") or one["dag_run_id"] for event in events() for one in event["created_dagruns"]}
         )
 
-    (consumed,) = client.wait_until(started, 120, "the consumer to be started")
-    assert client.wait_for_run(CONSUMER, consumed, timeout=120) == "success"
+    (consumed,) = client.wait_until(started, 240, "the consumer to be started")
+    assert client.wait_for_run(CONSUMER, consumed, timeout=240) == "success"
     assert client.xcom(CONSUMER, consumed, "publish") == [result["path"]]
 
     extras = {event.get("uri") or event.get("dataset_uri"): event["extra"] for event in events()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.airflow_stack import AirflowStack, StackError
+from dev.airflow_stack import AirflowClient, AirflowStack, StackError
 from tests.e2e.video_runs import add_dag_file
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
@@ -35,9 +35,22 @@ def ends(airflow: AirflowStack, dags_folder: Path) -> Callable[[str], str]:
     def end(file: str) -> str:
         if file in errors:
             raise errors[file]
-        return airflow.client.wait_for_run(names[file], runs[file], timeout=300)
+        state = airflow.client.wait_for_run(names[file], runs[file], timeout=400)
+        if state == "success":
+            return state
+        return f"{state}: {failed_tasks(airflow.client, names[file], runs[file])}"
 
     return end
+
+
+def failed_tasks(client: AirflowClient, dag_id: str, run_id: str) -> str:
+    """Return the end of the log of each task that failed."""
+    failed = [task for task in client.task_instances(dag_id, run_id) if task["state"] == "failed"]
+    logs = [
+        client.logs(dag_id, run_id, task["task_id"], max(task["try_number"], 1), task["map_index"])[-2000:]
+        for task in failed
+    ]
+    return "\n".join(f"{task['task_id']}[{task['map_index']}]:\n{log}" for task, log in zip(failed, logs, strict=True))
 
 
 @pytest.mark.parametrize("file", DAG_IDS)

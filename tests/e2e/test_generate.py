@@ -40,12 +40,12 @@ def test_a_video_is_waited_for_without_a_process_and_lands(
     client = airflow.client
     run_id = client.trigger("generate")
 
-    client.wait_for_task("generate", run_id, "video", "deferred", timeout=120)
+    client.wait_for_task("generate", run_id, "video", "deferred", timeout=240)
     airflow.wait_until_no_process("generate", run_id, "video", timeout=60)
     request_id = client.xcom("generate", run_id, "video", key="request_id")
     assert client.task_instance("generate", run_id, "video")["state"] == "deferred"
     patient_sandbox.finish(request_id)
-    assert client.wait_for_run("generate", run_id, timeout=180) == "success"
+    assert client.wait_for_run("generate", run_id, timeout=400) == "success"
 
     result = client.xcom("generate", run_id, "video")
     landed = videos / f"{request_id}.mp4"

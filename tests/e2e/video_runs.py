@@ -43,12 +43,12 @@ class VideoRun:
         self.airflow.client.trigger(self.dag_id, conf=conf, run_id=self.name)
         return self
 
-    def wait(self, timeout: float = 180) -> dict[str, Any]:
+    def wait(self, timeout: float = 400) -> dict[str, Any]:
         """Wait for the run's end and return its task instance."""
         self.airflow.client.wait_for_run(self.dag_id, self.name, timeout=timeout)
         return self.task()
 
-    def wait_for(self, state: str, timeout: float = 120) -> None:
+    def wait_for(self, state: str, timeout: float = 240) -> None:
         self.airflow.client.wait_for_task(self.dag_id, self.name, self.task_id, state, timeout=timeout)
 
     def task(self) -> dict[str, Any]:
