@@ -44,8 +44,8 @@ INTERVALS_AIRFLOW_2 = {
     "API__ENABLE_XCOM_DESERIALIZE_SUPPORT": "True",
     "WEBSERVER__WORKERS": "1",
 }
-# A busy machine is slow, and nothing has failed: a call that is given up after Airflow's 5 s and repeated finds its task
-# started already, and fails it.
+# A busy machine is slow, and nothing has failed: a call that is given up after Airflow's 5 s and repeated finds its
+# task started already, and fails it.
 PATIENT = {
     "WORKERS__EXECUTION_API_TIMEOUT": "120",
     "CORE__DAGBAG_IMPORT_TIMEOUT": "120",
