@@ -44,6 +44,18 @@ class Outcome:
     log: str
 
 
+def defects(outcome: Outcome) -> list[str]:
+    """Return in what a row differs from what has to come of its kill."""
+    point, found = outcome.point, []
+    if outcome.submissions != point.submissions:
+        found.append(f"{outcome.submissions} submissions instead of {point.submissions}")
+    if point.known and (outcome.state, outcome.landed) != ("success", 1):
+        found.append(f"{outcome.state} with {outcome.landed} videos saved, instead of success with 1")
+    if not point.known and outcome.state != "failed":
+        found.append(f"{outcome.state} instead of failed")
+    return found
+
+
 class Case:
     """One run that is killed at one point."""
 
