@@ -319,13 +319,16 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         except Postponed as postponed:
             from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
+            from airflow_provider_grokvideo.triggers.grokvideo import min_deferral
+
+            pause = max(postponed.pause, min_deferral())
             self.log.warning(
                 "Not accepted, nothing is billed: %s. The worker slot is given back; it is sent again in %.0f s",
                 postponed,
-                postponed.pause,
+                pause,
             )
             self.defer(
-                trigger=TimeDeltaTrigger(timedelta(seconds=postponed.pause)),
+                trigger=TimeDeltaTrigger(timedelta(seconds=pause)),
                 method_name="execute_postponed",
                 kwargs={"give_up_at": give_up_at, "attempt": postponed.attempt},
             )
