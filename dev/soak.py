@@ -28,6 +28,7 @@ DAG_ID, DAG_MARK = "first_video", "<!-- file: dags/first_video.py -->\n```python
 START_TIMEOUT, RUN_TIMEOUT = 300, 300
 PASSWORD = "admin"  # of an Airflow on the loopback that lives as long as this process
 FINISHED = {"success", "failed"}
+NO_PROXIES = {"http": "", "https": ""}
 
 
 def tutorial_dag() -> str:
@@ -63,6 +64,7 @@ class Standalone:
             "AIRFLOW_CONN_GROKVIDEO_DEFAULT": connection,
         }
         self.client = AirflowClient(url, USERNAME, PASSWORD)
+        self._workers_api = f"{url}/execution/health"
 
     def __enter__(self) -> Standalone:
         passwords = self.home / "passwords.json"
@@ -89,6 +91,8 @@ class Standalone:
         try:
             self.client.login()
             health = self.client.health()
+            # The workers' API is built at its first request, for which a task on a busy machine does not wait.
+            requests.get(self._workers_api, timeout=START_TIMEOUT, proxies=NO_PROXIES).raise_for_status()
         except (AirflowApiError, requests.RequestException):
             return False
         return all(health[part]["status"] == "healthy" for part in ("scheduler", "triggerer", "dag_processor"))

@@ -33,7 +33,8 @@ def min_deferral() -> float:
     A scheduler that reads "the process of this task has ended" only after it has queued the deferred task again fails
     the task (apache/airflow#71580, #72716). Every second worker notices the end of its process one heartbeat late.
     """
-    return conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0) + _SCHEDULER_LAG
+    heartbeat: float = conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)
+    return heartbeat + _SCHEDULER_LAG
 
 
 class GrokVideoTrigger(BaseTrigger):
