@@ -25,7 +25,7 @@ from dev.sandbox_process import SandboxProcess
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 DAG_ID, DAG_MARK = "first_video", "<!-- file: dags/first_video.py -->\n```python\n"
-START_TIMEOUT, RUN_TIMEOUT = 300, 300
+START_TIMEOUT, RUN_TIMEOUT = 900, 300
 PASSWORD = "admin"  # of an Airflow on the loopback that lives as long as this process
 FINISHED = {"success", "failed"}
 NO_PROXIES = {"http": "", "https": ""}
