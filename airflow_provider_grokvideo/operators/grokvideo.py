@@ -304,13 +304,16 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
     def _defer_submission(self, context: Context, later: RetryLater, submit_deadline: float) -> NoReturn:
         from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
+        from airflow_provider_grokvideo.triggers.grokvideo import min_deferral
+
+        pause = max(later.pause, min_deferral())
         self.log.warning(
             "Not accepted; nothing was billed: %s. The worker slot is released; the next try is in %.0f s",
             later,
-            later.pause,
+            pause,
         )
         self.defer(
-            trigger=TimeDeltaTrigger(timedelta(seconds=later.pause)),
+            trigger=TimeDeltaTrigger(timedelta(seconds=pause)),
             method_name="execute_resubmit",
             kwargs={
                 "submit_deadline": submit_deadline,

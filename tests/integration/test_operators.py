@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -211,12 +212,15 @@ def test_a_short_rate_limit_is_slept_on_the_worker(sandbox):
 
 def test_a_long_rate_limit_gives_the_worker_slot_back(sandbox, monkeypatch):
     monkeypatch.setattr("airflow_provider_grokvideo.execution.MAX_WORKER_SLEEP", 0.5)
+    monkeypatch.setattr("airflow_provider_grokvideo.triggers.grokvideo.min_deferral", lambda: 3.0)
     sandbox.fault("submit", "rate_limited", retry_after=1)
+    began = datetime.now(UTC)
 
     task = run(prompt="long limit")
 
     assert task.state == "success", task.error
     assert [deferred.method_name for deferred in task.deferrals] == ["execute_resubmit", "execute_complete"]
+    assert task.deferrals[0].trigger.moment - began >= timedelta(seconds=3)
     assert len(submissions_of(sandbox, "long limit")) == 1
 
 
