@@ -52,7 +52,7 @@ def submit_once(
     :raises SubmissionUnknownError: it cannot be known whether the API accepted. The intent stays in the ledger.
     :raises GrokVideoError: the API did not accept. The intent is withdrawn.
     """
-    from airflow_provider_grokvideo.api.submitting import pause_before_resubmitting
+    from airflow_provider_grokvideo.api.retry import submit_retry_delay
 
     while True:
         attempt += 1
@@ -64,7 +64,7 @@ def submit_once(
             raise unknown_error(str(error), hook.settings.base_url, time.time()) from error
         except GrokVideoError as error:
             ledger.withdraw()
-            pause = pause_before_resubmitting(error, attempt=attempt, now=time.time(), give_up_at=give_up_at)
+            pause = submit_retry_delay(error, attempt=attempt, now=time.time(), deadline=give_up_at)
             if pause is None:
                 raise
             if pause > patience:

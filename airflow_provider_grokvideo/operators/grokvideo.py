@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 # DAG files are parsed all day: what only a running task needs is imported where it runs.
-from airflow_provider_grokvideo.api.media import check_seconds, invalid
+from airflow_provider_grokvideo.api.media import invalid
+from airflow_provider_grokvideo.api.validation import validate_seconds
 from airflow_provider_grokvideo.exceptions import (
     GenerationNotFoundError,
     GrokVideoError,
@@ -71,7 +72,7 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         ``fail``, or ``resubmit`` and perhaps pay twice.
     :param ledger_path: directory URI of the ledger on Airflow before 3.3; default: the connection's, the
         configuration's, or beside ``output_path``.
-    :param max_cost_usd: refuse, before anything is sent, what will probably cost more; see ``api/prices.py``.
+    :param max_cost_usd: refuse, before anything is sent, what will probably cost more; see ``api/models.py``.
     """
 
     kind: ClassVar[Kind] = "generation"
@@ -107,8 +108,8 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         output_conn_id: str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = True,
-        poll_interval: float = 5.0,
-        timeout: float = 900.0,
+        poll_interval: float | timedelta = 5.0,
+        timeout: float | timedelta = 900.0,
         on_unknown_submission: OnUnknownSubmission = "fail",
         ledger_path: str | None = None,
         max_cost_usd: float | str | Decimal | None = None,
@@ -117,8 +118,6 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         super().__init__(**kwargs)
         if on_unknown_submission not in {"fail", "resubmit"}:
             raise invalid("on_unknown_submission", on_unknown_submission, "fail or resubmit")
-        check_seconds("poll_interval", poll_interval)
-        check_seconds("timeout", timeout)
         self.prompt = prompt
         self.model = model
         self.duration = duration
@@ -135,8 +134,8 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         self.output_conn_id = output_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = timeout
+        self.poll_interval = validate_seconds("poll_interval", poll_interval)
+        self.timeout = validate_seconds("timeout", timeout)
         self.on_unknown_submission = on_unknown_submission
         self.ledger_path = ledger_path
         self.max_cost_usd = max_cost_usd
@@ -332,10 +331,10 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
             raise AssertionError("unreachable: defer raises") from None
 
     def _check_cost(self, request: VideoRequest) -> None:
-        from airflow_provider_grokvideo.api.prices import check_cost, estimate
+        from airflow_provider_grokvideo.api.models import check_cost, describe_cost, estimate
 
         cost = estimate(request, self.hook.prices)
-        self.log.info("This will probably cost %s USD, by list price", "an unknown number of" if cost is None else cost)
+        self.log.info(describe_cost(cost, request))
         if self.max_cost_usd is not None:
             check_cost(cost, self.max_cost_usd, request)
 

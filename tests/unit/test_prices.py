@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-
 from airflow_provider_grokvideo.api.prices import PRICES, PRICES_AS_OF, check_cost, estimate, read_prices
+
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 

@@ -13,14 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES
-from airflow_provider_grokvideo.api.request import (
-    ASPECT_RATIOS,
-    DEFAULT_MODEL,
-    RESOLUTIONS,
-    XAI_ASPECT_RATIOS,
-    VideoRequest,
-    check_offered,
-)
+from airflow_provider_grokvideo.api.models import ASPECT_RATIOS, DEFAULT_MODEL, RESOLUTIONS, XAI_ASPECT_RATIOS
+from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.validation import validate_for_model
 from airflow_provider_grokvideo.exceptions import GrokVideoError, InvalidRequestError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -172,9 +167,9 @@ def test_wrong_field_is_refused_naming_field_value_and_what_is_allowed(
 def test_what_an_api_or_model_does_not_offer_is_refused(
     given_fields: dict[str, Any], xai: bool, words: tuple[str, ...]
 ) -> None:
-    request = VideoRequest(**given_fields).with_defaults(None)
+    request = VideoRequest(**given_fields).with_model(None)
     with pytest.raises(InvalidRequestError) as caught:
-        check_offered(request, xai=xai)
+        validate_for_model(request, xai=xai)
     assert [word for word in words if word not in str(caught.value)] == []
 
 
@@ -192,8 +187,8 @@ def test_what_an_api_or_model_does_not_offer_is_refused(
     ],
 )
 def test_what_an_api_or_model_offers_passes(given_fields: dict[str, Any], xai: bool) -> None:
-    request = VideoRequest(**given_fields).with_defaults(None)
-    check_offered(request, xai=xai)
+    request = VideoRequest(**given_fields).with_model(None)
+    validate_for_model(request, xai=xai)
     assert request.model
 
 
@@ -323,7 +318,7 @@ def test_from_fields_makes_the_same_request() -> None:
     ],
 )
 def test_model_is_settled(own: str | None, connection: str | None, settled: str) -> None:
-    assert VideoRequest(prompt="p", model=own).with_defaults(connection).model == settled
+    assert VideoRequest(prompt="p", model=own).with_model(connection).model == settled
 
 
 # --- images from paths ------------------------------------------------------------------------------
@@ -349,7 +344,7 @@ def test_image_path_becomes_a_data_uri_typed_by_content(content: bytes, mime_typ
         asked.append((path, name))
         return content
 
-    request = VideoRequest(prompt="p", image=media).with_images_read(read)
+    request = VideoRequest(prompt="p", image=media).with_inlined_images(read)
     assert asked == [("/data/cat.txt", "image")]
     sent = request.body()["image"]["url"]
     assert sent == f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
@@ -362,7 +357,7 @@ def test_reference_paths_become_data_uris_under_their_own_names() -> None:
         asked.append((path, name))
         return PNG
 
-    request = VideoRequest(prompt="p", reference_images=[IMAGE_URL, "/b.png"]).with_images_read(read)
+    request = VideoRequest(prompt="p", reference_images=[IMAGE_URL, "/b.png"]).with_inlined_images(read)
     assert asked == [("/b.png", "reference_images[1]")]
     assert request.body()["reference_images"] == [{"url": IMAGE_URL}, {"url": PNG_URI}]
 
@@ -378,7 +373,7 @@ def test_reference_paths_become_data_uris_under_their_own_names() -> None:
 def test_file_that_is_no_fit_image_is_refused(content: bytes, words: str) -> None:
     request = VideoRequest(prompt="p", reference_images=["/data/cat.png"])
     with pytest.raises(InvalidRequestError) as caught:
-        request.with_images_read(lambda *_: content)
+        request.with_inlined_images(lambda *_: content)
     assert "reference_images[0]='/data/cat.png'" in str(caught.value)
     assert words in str(caught.value)
 
@@ -442,7 +437,7 @@ def test_whatever_is_given_is_refused_in_words_or_can_be_sent(given_fields: dict
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            request = VideoRequest(**given_fields).with_images_read(lambda *_: PNG)
+            request = VideoRequest(**given_fields).with_inlined_images(lambda *_: PNG)
         except GrokVideoError as error:
             assert str(error)
             return

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from airflow_provider_grokvideo.api.submitting import DELIVERY_ATTEMPTS, LONGEST_PAUSE, pause_before_resubmitting
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.api.submitting import DELIVERY_ATTEMPTS, LONGEST_PAUSE, pause_before_resubmitting
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GrokVideoError,
