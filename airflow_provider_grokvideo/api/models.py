@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -164,6 +164,17 @@ def unknown_name_hint(name: str) -> str | None:
         f"Model {name!r} is not among those known on {AS_OF}; the nearest known name is {near[0]!r}. "
         "It is sent as it is, and has no list price."
     )
+
+
+def not_offered_hint(name: str, offered: Sequence[str]) -> str | None:
+    """Return what to say where a model is not among those that a key may use.
+
+    :param offered: names of video models; a list without any says nothing about them.
+    """
+    if not offered or {name, base_name(name)} & set(offered):
+        return None
+    near = ", ".join(nearest(name, offered, count=3))
+    return f"{name!r}, is not offered to this key" + (f"; the nearest names are {near}." if near else ".")
 
 
 def explain_rejected_model(error: ApiError, name: str) -> ApiError:

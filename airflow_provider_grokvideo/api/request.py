@@ -38,6 +38,8 @@ from airflow_provider_grokvideo.api.validation import (
     validate_upload_url,
 )
 
+__all__ = ["DEFAULT_MODEL", "Kind", "VideoRequest"]
+
 _PATHS: Mapping[Kind, str] = {"generation": "generations", "edit": "edits", "extension": "extensions"}
 _GENERATION_ONLY = ("image", "last_frame", "keyframes", "reference_images", "reference_audios", "generate_audio")
 
@@ -214,10 +216,8 @@ class VideoRequest:
             if getattr(self, name) is not None:
                 self._set(**{name: validate_image(name, getattr(self, name))})
         if self.keyframes is not None:
-            self._set(
-                keyframes=validate_keyframes(self.keyframes, int(self.duration or DURATIONS["generation"].longest))
-                or None
-            )
+            longest = int(self.duration or DURATIONS["generation"].longest)
+            self._set(keyframes=validate_keyframes(self.keyframes, longest) or None)
         if self.reference_images is not None:
             self._set(reference_images=validate_images(self.reference_images) or None)
         if self.reference_audios is not None:

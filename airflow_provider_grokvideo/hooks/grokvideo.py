@@ -240,6 +240,8 @@ class GrokVideoHook(BaseHook):
         :return: whether the connection works, and in words: what is offered, or what is wrong. It does not work where
             the model that it names is not offered.
         """
+        from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, not_offered_hint
+
         try:
             settings = self.settings
             models = self.client.list_models()
@@ -247,9 +249,12 @@ class GrokVideoHook(BaseHook):
             return False, self._connection_fault(error)
         video_models = [name for name in models if "video" in name]
         offer = f"{len(models)} models" + (f", of them {', '.join(video_models[:5])}" if video_models else "")
-        missing = _missing_model(settings, video_models)
+        missing = not_offered_hint(settings.model or DEFAULT_MODEL, video_models)
         message = f"{settings.base_url} accepts the key and offers {offer}"
-        return not (missing and settings.model), f"{message}. {missing}" if missing else message
+        if missing is None:
+            return True, message
+        which = f"The model of {settings.connection}" if settings.model else "The default model"
+        return settings.model is None, f"{message}. {which}, {missing}"
 
     def _connection_fault(self, error: GrokVideoError) -> str:
         if isinstance(error, InvalidRequestError) or (isinstance(error, AuthenticationError) and error.status is None):
@@ -306,19 +311,6 @@ def _naming(connection: Connection) -> Iterator[None]:
         yield
     except InvalidRequestError as error:
         raise InvalidRequestError(f"Connection {connection.conn_id!r}: {error}") from None
-
-
-def _missing_model(settings: Settings, offered: list[str]) -> str | None:
-    """Return what to say where the connection's model, or the default, is not among the video models offered."""
-    from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, base_name, nearest
-
-    model = settings.model or DEFAULT_MODEL
-    # A list without any video model says nothing about them.
-    if not offered or {model, base_name(model)} & set(offered):
-        return None
-    near = ", ".join(nearest(model, offered, count=3))
-    which = f"The model of {settings.connection}" if settings.model else "The default model"
-    return f"{which}, {model!r}, is not offered to this key" + (f"; the nearest names are: {near}" if near else "")
 
 
 def _prices(given: object) -> Prices:
