@@ -131,7 +131,7 @@ _DATED = re.compile(r"-(?:preview|beta|latest|20\d\d-\d\d-\d\d|20\d{6}|\d{6})$")
 _HARMLESS_EXTRA = frozenset({"seed", "negative_prompt", "metadata"})
 """Fields of ``extra`` that change no price wherever they mean anything."""
 _MODEL_REJECTED = re.compile(
-    r"model_not_found|no available channel|model\b.{0,120}\b(?:not exist|not found|not supported|unavailable)"
+    r"model_not_found|no available channel|model\b.{0,120}\b(?:not exist|not found)"
     r"|(?:unknown|invalid|unsupported) model",
     re.I | re.S,
 )
