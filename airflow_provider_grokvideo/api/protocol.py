@@ -115,7 +115,7 @@ def headers(settings: Settings) -> dict[str, str]:
         )
     if not key.isascii() or not key.isprintable() or any(character.isspace() for character in key):
         raise AuthenticationError(
-            f"The API key of {settings.connection} has characters that no key has. Copy it again."
+            f"The API key of {settings.connection} has characters that no key has; copy it again."
         )
     return {"Authorization": f"Bearer {key}", "Accept": "application/json"}
 
