@@ -72,7 +72,7 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         ``fail``, or ``resubmit`` and perhaps pay twice.
     :param ledger_path: directory URI of the ledger on Airflow before 3.3; default: the connection's, the
         configuration's, or beside ``output_path``.
-    :param max_cost_usd: refuse, before anything is sent, what will probably cost more; see ``api/models.py``.
+    :param max_cost_usd: refuse, before anything is sent, what may cost more; see ``api/models.py``.
     """
 
     kind: ClassVar[Kind] = "generation"
@@ -407,6 +407,6 @@ class GrokVideoEditOperator(GrokVideoOperator):
 
 
 class GrokVideoExtendOperator(GrokVideoOperator):
-    """Go on where ``video`` ends, for ``duration`` further seconds, 1 to 10, default 6."""
+    """Go on where ``video`` ends, for ``duration`` further seconds, 2 to 10, default 6."""
 
     kind = "extension"

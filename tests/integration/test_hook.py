@@ -467,7 +467,7 @@ def test_bad_key_is_told_in_words(
     [
         ("html", "does not answer as the API does; check the host: the answer is not JSON"),
         ("server_error", "does not answer as the API does; check the host"),
-        ("bad_key", f"The API rejected the key of connection '{NAME}' (HTTP 401): Invalid token. Check the key for "),
+        ("bad_key", f"The API rejected the key of connection '{NAME}' (HTTP 400): Incorrect API key provided: sk***"),
         ("slow", "timed out while waiting for the answer"),
     ],
 )
