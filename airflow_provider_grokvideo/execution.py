@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
 from airflow_provider_grokvideo.api.generation import Generation
-from airflow_provider_grokvideo.api.prices import check_cost, estimate
+from airflow_provider_grokvideo.api.models import check_cost, describe_cost, estimate
 from airflow_provider_grokvideo.api.summary import RequestSummary, fingerprint_address, fingerprint_request
 from airflow_provider_grokvideo.exceptions import GenerationNotFoundError, GrokVideoError
 from airflow_provider_grokvideo.ledger import (
@@ -201,10 +201,7 @@ def _submit(
 
 def _check_cost(operator: GrokVideoOperator, request: VideoRequest) -> None:
     cost = estimate(request, operator.hook.prices)
-    if cost is None:
-        log.info("No list price is known for this request to model %r", request.model)
-    else:
-        log.info("This request costs up to %s USD, by list price", cost)
+    log.info(describe_cost(cost, request))
     if operator.max_cost_usd is not None:
         check_cost(cost, operator.max_cost_usd, request)
 

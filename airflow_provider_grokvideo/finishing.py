@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo import metrics
-from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
+from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
 from airflow_provider_grokvideo.exceptions import GrokVideoError
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, preview_url
 from airflow_provider_grokvideo.outcome import ending_error, generation_of, result_of, verdict_of

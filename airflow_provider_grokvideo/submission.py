@@ -69,7 +69,7 @@ def submit_once(
     :raises LedgerError: the intent could not be recorded, or another process of this task instance submits.
     :raises GrokVideoError: the API did not accept. The ledger holds again what it held before.
     """
-    from airflow_provider_grokvideo.api.submitting import pause_before_resubmitting
+    from airflow_provider_grokvideo.api.retry import submit_retry_delay
 
     while True:
         attempt += 1
@@ -81,7 +81,7 @@ def submit_once(
             raise unknown_error(str(error), hook.settings.base_url, time.time()) from error
         except GrokVideoError as error:
             ledger.restore()
-            pause = pause_before_resubmitting(error, attempt=attempt, now=time.time(), give_up_at=submit_deadline)
+            pause = submit_retry_delay(error, attempt=attempt, now=time.time(), deadline=submit_deadline)
             if pause is None:
                 raise
             if pause > max_sleep:

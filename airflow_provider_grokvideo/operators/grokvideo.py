@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.providers.common.compat.sdk import BaseOperator
 
 # DAG files are parsed all day: what only a running task needs is imported where it runs.
-from airflow_provider_grokvideo.api.media import invalid, validate_seconds
+from airflow_provider_grokvideo.api.media import invalid
+from airflow_provider_grokvideo.api.validation import validate_seconds
 from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnknownError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.lineage import ReportsLineage
@@ -71,7 +72,7 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         ``fail``, or ``resubmit`` and perhaps pay twice.
     :param ledger_path: directory URI of the ledger on Airflow before 3.3; default: the connection's, the
         configuration's, or beside ``output_path``.
-    :param max_cost_usd: refuse, before anything is sent, what will probably cost more; see ``api/prices.py``.
+    :param max_cost_usd: refuse, before anything is sent, what may cost more; see ``api/models.py``.
     """
 
     kind: ClassVar[Kind] = "generation"
@@ -402,6 +403,6 @@ class GrokVideoEditOperator(GrokVideoOperator):
 
 
 class GrokVideoExtendOperator(GrokVideoOperator):
-    """Go on where ``video`` ends, for ``duration`` further seconds, 1 to 10, default 6."""
+    """Go on where ``video`` ends, for ``duration`` further seconds, 2 to 10, default 6."""
 
     kind = "extension"

@@ -95,7 +95,7 @@ def test_a_request_stands_as_it_is(sandbox: Any) -> None:
         ({"prompt": 7}, "prompt=7 is not allowed"),
         (
             {"prompt": "A lake", "seconds": 3},
-            "seconds=3 is not allowed; allowed: no such field; the fields are prompt, kind",
+            "seconds=3 is not allowed; allowed: no such field; the fields are prompt, model",
         ),
         ({"prompt": "A lake", "output_path": "/tmp/x"}, "output_path='/tmp/x' is not allowed; allowed: no such field"),
         ({"prompt": "A lake", "duration": 99}, "duration=99 is not allowed"),

@@ -53,7 +53,7 @@ class Blocker:
             raise ImportError(f"{{name}} is blocked")
 
 sys.meta_path.insert(0, Blocker())
-from {PACKAGE}.api import aio, client, generation, media, pacing, polling, protocol, request, submitting
+from {PACKAGE}.api import aio, client, generation, media, models, pacing, polling, protocol, request, retry, validation
 call = protocol.submit_call(protocol.Settings(api_key="k"), request.VideoRequest(prompt="p"))
 print(call.url, "airflow" in sys.modules)
 """
