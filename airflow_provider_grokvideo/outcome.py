@@ -44,7 +44,9 @@ def event_of(stop: Stop, request_id: str, generation: Generation | None, polls: 
 
     The video's URL is one: whoever has it has the video, and Airflow writes events into the task's log.
     """
-    event: dict[str, Any] = {"status": stop.outcome, "request_id": request_id, "polls": polls}
+    from airflow_provider_grokvideo.api.text import shown_id
+
+    event: dict[str, Any] = {"status": stop.outcome, "request_id": shown_id(request_id), "polls": polls}
     if stop.error is not None:
         event |= {"error_type": type(stop.error).__name__, "error_message": str(stop.error)}
     if generation is not None:

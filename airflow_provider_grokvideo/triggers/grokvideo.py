@@ -13,8 +13,8 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent
 
 from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.api.aio import shared_client
-from airflow_provider_grokvideo.api.polling import Poller, Stop
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
+from airflow_provider_grokvideo.api.polling import Poller, Stop
 from airflow_provider_grokvideo.exceptions import AuthenticationError, GrokVideoError, InvalidRequestError
 from airflow_provider_grokvideo.hooks.grokvideo import describe
 from airflow_provider_grokvideo.hooks.look_up import aget_settings

@@ -36,7 +36,7 @@ def week(
         "beside": run("beside", "week_beside").start(LOST),
     }
     for name in ("lost", "no-wait", "mapped", "again"):
-        runs[name].wait()
+        airflow.client.wait_for_run(runs[name].dag_id, runs[name].name, timeout=180)
     return runs
 
 
