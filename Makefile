@@ -10,7 +10,7 @@ STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
 TOOLS ?= $(VENV)/.installed-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-kill test-versions test-distributed test-packaging test-browser test-robustness kill-table lint docs bench clean
+.PHONY: help venv demo ui test test-kill test-versions test-distributed test-packaging test-browser test-robustness soak kill-table lint docs bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,9 @@ test-robustness: $(TOOLS)  ## attack worker, triggerer and API server with hosti
 test-packaging: $(TOOLS)  ## check what wheel and sdist hold, and run the quickstart from the wheel
 	$(PYTHON) -m pytest tests/packaging $(PYTEST_ARGS)
 	PYTHON_FOR_WHEEL=$(PYTHON) sh dev/try_wheel.sh $(AIRFLOW_VERSION)
+
+soak: $(STAMP)  ## run the tutorial's DAG 100 times under airflow standalone (RUNS=20: 20 times); none may fail
+	@$(PYTHON) -m dev.soak --runs $(or $(RUNS),100)
 
 kill-table: $(STAMP)  ## kill workers and triggerers at every moment; what came of it goes to docs/kill-table.md
 	@$(PYTHON) -m tests.e2e.kill_table

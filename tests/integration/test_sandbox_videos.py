@@ -94,7 +94,7 @@ def test_edits_and_extensions(sandbox):
     source = submit(sandbox, duration=2, aspect_ratio="1:1")
     video = {"url": url_of(sandbox, source)}
     check(make(sandbox, what="edits", video=video), 2, (480, 480))
-    check(make(sandbox, what="extensions", video=video, duration=1), 3, (480, 480))
+    check(make(sandbox, what="extensions", video=video, duration=2), 4, (480, 480))
     elsewhere = {"url": "https://example.com/in.mp4"}
     check(make(sandbox, what="edits", video=elsewhere), 8, (848, 480))
 

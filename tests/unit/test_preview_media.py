@@ -19,6 +19,7 @@ from airflow_provider_grokvideo.plugins.preview_media import (
     Span,
     Unavailable,
     Unsatisfiable,
+    _open_without_links,
     chunks,
     open_granted,
     parse_range,
@@ -112,6 +113,14 @@ def test_a_link_that_leads_out_of_its_place_is_refused(root: Path, tmp_path: Pat
     for granted in (grant(root / "link.mp4", root), grant(root / "link.mp4"), grant(root / "up" / "secret.mp4", root)):
         with pytest.raises(Unavailable, match="link"):
             open_granted(granted)
+
+
+def test_folder_that_becomes_a_link_after_the_check_is_not_followed(root: Path, tmp_path: Path) -> None:
+    (root / "up").symlink_to(tmp_path)
+
+    with pytest.raises(OSError):
+        _open_without_links(root / "up" / "secret.mp4")
+    os.close(_open_without_links(tmp_path / "secret.mp4"))
 
 
 @pytest.mark.parametrize("content", [b"root:x:0:0", b"\x00\x00\x00\x18moov....", b""])
