@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_grokvideo.privacy import unwrapped
-
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset
@@ -70,9 +68,8 @@ def dataset_name(uri: str) -> tuple[str, str]:
 def _inputs(operator: Any) -> Iterator[InputDataset]:
     from openlineage.client.event_v2 import InputDataset
 
-    references = unwrapped(getattr(operator, "reference_images", None)) or ()
-    given = [getattr(operator, "image", None), *references, getattr(operator, "video", None)]
-    for media in map(unwrapped, given):
+    references = getattr(operator, "reference_images", None) or ()
+    for media in (getattr(operator, "image", None), *references, getattr(operator, "video", None)):
         # A data URI or a file stored at xAI is no dataset that somebody else could name.
         if isinstance(media, str) and not media.startswith("data:"):
             yield InputDataset(*dataset_name(media))

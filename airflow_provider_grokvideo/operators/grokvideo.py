@@ -23,7 +23,7 @@ from airflow_provider_grokvideo.exceptions import (
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.lineage import ReportsLineage
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
-from airflow_provider_grokvideo.privacy import unshown, unwrapped
+from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -53,10 +53,7 @@ _REQUEST_FIELDS = (
 )
 
 
-_PRIVATE_FIELDS = ("image", "reference_images", "video", "upload_url")
-
-
-class GrokVideoOperator(ReportsLineage, BaseOperator):
+class GrokVideoOperator(MaskedFieldsMixin, ReportsLineage, BaseOperator):
     """What the three operators share: submit once, wait without a worker slot, land the video.
 
     :param grokvideo_conn_id: the Airflow connection.
@@ -277,13 +274,7 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         return VideoRequest.from_fields(self._request_fields())
 
     def _request_fields(self) -> dict[str, Any]:
-        return {"kind": self.kind, **{name: unwrapped(getattr(self, name)) for name in _REQUEST_FIELDS}}
-
-    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
-        """Render, then keep what is private out of the rendered fields that Airflow stores and shows."""
-        super()._do_render_template_fields(*args, **kwargs)
-        for name in _PRIVATE_FIELDS:
-            setattr(self, name, unshown(getattr(self, name)))
+        return {"kind": self.kind, **{name: getattr(self, name) for name in _REQUEST_FIELDS}}
 
     def _ask_once(self, request_id: str) -> Generation | None:
         """What the API says of a generation that is to be resumed; pending where it cannot be asked now."""

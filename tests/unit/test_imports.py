@@ -53,7 +53,7 @@ class Blocker:
             raise ImportError(f"{{name}} is blocked")
 
 sys.meta_path.insert(0, Blocker())
-from {PACKAGE}.api import aio, client, generation, media, pacing, polling, protocol, request, submitting
+from {PACKAGE}.api import aio, client, generation, media, pacing, polling, protocol, redaction, request, submitting
 call = protocol.submit_call(protocol.Settings(api_key="k"), request.VideoRequest(prompt="p"))
 print(call.url, "airflow" in sys.modules)
 """
@@ -87,7 +87,7 @@ LAYERS = [
     {"submission", "outcome", "finishing", "lineage"},
     {"ledger", "storage"},
     {"hooks", "links"},
-    {"connection_form", "mp4", "api", "privacy", "repetition", "metrics", "lineage_facet"},
+    {"connection_form", "mp4", "api", "utils", "repetition", "metrics", "lineage_facet"},
     {"exceptions", "version_compat"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
