@@ -87,5 +87,6 @@ def _redact_url(found: re.Match[str]) -> str:
 def _shorten_data_uri(uri: str) -> str:
     head, comma, content = uri.partition(",")
     if not comma:
-        return uri if len(uri) <= _DATA_HEAD else f"{uri[:_DATA_HEAD]}… ({len(uri)} characters)"
+        is_short = len(uri) <= _DATA_HEAD or uri[_DATA_HEAD] == "…"
+        return uri if is_short else f"{uri[:_DATA_HEAD]}… ({len(uri)} characters)"
     return uri if content.startswith("…") else f"{head[:_DATA_HEAD]},… ({len(content)} characters)"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
-    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -126,18 +125,19 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
             if self.deferrable:
                 self._defer(context, time.time())
             self._started_at = self._first_started_at(context)
-            self.log.info(
-                "Waiting for generation %s, %g s at most, in mode %s: one poll every %g s",
-                self.request_id,
-                self.timeout,
-                self.mode,
-                self.poke_interval,
-            )
-            try:
-                return super().execute(context)
-            except AirflowSensorTimeout as error:
-                if self.request_id in str(error):
-                    raise
+        self.log.info(
+            "Waiting for generation %s, %g s at most, in mode %s: polls are %g s apart",
+            self.request_id,
+            self.timeout,
+            self.mode,
+            self.poke_interval,
+        )
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout as error:
+            if self.request_id in str(error):
+                raise
+            with self._errors_for_airflow():
                 raise self._timeout_error() from error
 
     def execute_complete(
@@ -358,7 +358,7 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
         """
         try:
             yield
-        except (AirflowSkipException, AirflowRescheduleException):
+        except AirflowSkipException:
             raise
         except Exception as error:
             raised = _as_raised(error)
