@@ -35,12 +35,12 @@ def note(what: str, subject: Any) -> None:
 
 def before(context: Any) -> None:
     """Look at the task before it runs."""
-    note("pre_execute", context["task"])
+    note("pre_execute", context["ti"].task)
 
 
 def callback(context: Any) -> None:
     """Look at the task in a callback."""
-    note("callback", context["task"])
+    note("callback", context["ti"].task)
 
 
 class Looking(GrokVideoGenerateOperator):
@@ -75,6 +75,11 @@ with DAG("upstream", schedule=None, start_date=START):
         """Return data to map over."""
         return [HOSTILE]
 
+    @task
+    def text() -> Any:
+        """Return a text that somebody else has written."""
+        return HOSTILE
+
     @grok_video_task(user="{{ dag.dag_id }}", **FAST)
     def described(product: Any, place: str, *, more: Any) -> str:
         """Return a prompt with data of another task."""
@@ -88,7 +93,7 @@ with DAG("upstream", schedule=None, start_date=START):
     found = catalogue()
     described(found, "{{ dag.dag_id }}", more={"deep": [found]})
     mapped.expand(name=names())
-    GrokVideoGenerateOperator(task_id="plain", prompt=found["name"], **FAST)
+    GrokVideoGenerateOperator(task_id="plain", prompt=text(), **FAST)
     GrokVideoGenerateOperator.partial(task_id="expanded", **FAST).expand(prompt=names())
 
 with DAG("signed", schedule=None, start_date=START):

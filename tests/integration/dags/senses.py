@@ -26,7 +26,9 @@ with DAG(
     start_date=START,
     default_args={"poke_interval": timedelta(seconds=0.5), "timeout": timedelta(seconds=60)},
 ):
-    submit = GrokVideoGenerateOperator(task_id="submit", prompt="A sense", duration=1, wait_for_completion=False)
+    submit = GrokVideoGenerateOperator(
+        task_id="submit", prompt="A sense", duration=1, timeout=60, wait_for_completion=False
+    )
     submit >> [GrokVideoSensor(task_id=name, request_id=f"  {ID}\n", **given) for name, given in MODES.items()]
 
 for tolerance in ("failed", "soft_fail", "never_fail"):
