@@ -43,13 +43,15 @@ def intervals(poll: float | timedelta | None, kwargs: dict[str, Any]) -> tuple[f
     poke = kwargs.pop("poke_interval", None)
     if poll is not None and poll == defaults.get("poll_interval"):
         poll = None
-    by_default = [defaults.get("poll_interval"), defaults.get("poke_interval")]
-    candidates = {"poll_interval": [poll, poke, *by_default], "poke_interval": [poke, poll, *reversed(by_default)]}
-    poll_seconds, poke_seconds = (
-        seconds_of(name, next((value for value in values if value is not None), POLL_INTERVAL))
-        for name, values in candidates.items()
-    )
-    return poll_seconds, poke_seconds
+    polls = [("poll_interval", poll), ("poke_interval", poke)]
+    by_default = [(name, defaults.get(name)) for name in ("poll_interval", "poke_interval")]
+    poll_seconds = _first_given([*polls, *by_default])
+    return poll_seconds, _first_given([*reversed(polls), *reversed(by_default)])
+
+
+def _first_given(candidates: list[tuple[str, Any]]) -> float:
+    seconds = [seconds_of(name, value) for name, value in candidates if value is not None]
+    return seconds[0] if seconds else POLL_INTERVAL
 
 
 def seconds_of(name: str, value: float | timedelta) -> float:

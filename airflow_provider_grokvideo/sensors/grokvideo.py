@@ -207,21 +207,23 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
 
         while True:
             metrics.polled(1)
+            self._pause, keeps_slot = 0.0, False
             news: Generation | GrokVideoError
             try:
                 news = self.hook.get_generation(self.request_id)
             except GrokVideoError as error:
                 news, decision = error, self._decide_on_failure(error)
+                keeps_slot = self.reschedule and not _is_refusal(error)
                 self._pause = 0.0 if isinstance(decision, Stop) else decision.delay
             else:
-                decision, self._pause = self.poller.answered(news, time.time()), 0.0
+                decision = self.poller.answered(news, time.time())
                 if news.is_final:
                     return news
             if isinstance(decision, Stop):
                 self._raise_stop(decision)
-            elif decision.report or self.reschedule:
+            if decision.report or self.reschedule:
                 self.log.info("Generation %s: %s", self.request_id, describe(news))
-            if not self.reschedule or not self._pause:
+            if not keeps_slot:
                 return None
             time.sleep(self._pause)
 
@@ -232,9 +234,9 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
         if isinstance(error, AuthenticationError):
             # Its key may have been rotated.
             self.hook._forget_connection()
-        is_refused = not isinstance(error, AuthenticationError | TransportError | RateLimitError | ServerError)
         # An id is unknown for a while after its submission, and not later: that needs no memory.
-        if is_refused and self.reschedule and now - (self._started_at or now) >= polling.REFUSAL_TOLERANCE:
+        waited = now - (self._started_at or now)
+        if self.reschedule and _is_refusal(error) and waited >= polling.REFUSAL_TOLERANCE:
             return polling.Stop("error", error)
         return self.poller.failed(error, now)
 
@@ -245,7 +247,7 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
         raise AssertionError("unreachable: a stop without a final generation is an error")
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
-        """Return seconds to the next poll; the API may ask for more after one that failed."""
+        """Return seconds to the next poll; after one that failed, the API may ask for more."""
         return max(super()._get_next_poke_interval(*args, **kwargs), self._pause)
 
     def _first_started_at(self, context: Context) -> float:
@@ -380,6 +382,11 @@ def _as_raised(error: Exception) -> Exception:
     from airflow_provider_grokvideo.outcome import for_airflow
 
     return for_airflow(error)
+
+
+def _is_refusal(error: GrokVideoError) -> bool:
+    """Return whether the API refused to say anything of this id, rather than that it was out of reach."""
+    return not isinstance(error, AuthenticationError | TransportError | RateLimitError | ServerError)
 
 
 _FINAL = (AirflowFailException, AirflowSensorTimeout)
