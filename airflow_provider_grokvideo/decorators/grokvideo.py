@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
     SET_DURING_EXECUTION,
@@ -72,24 +72,17 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
             **kwargs,
         )
 
-    def execute_complete(
-        self, context: Context, event: Mapping[str, Any], *args: Any, prompt: Any = None, **kwargs: Any
-    ) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Show the prompt again, then go on where the trigger ended.
 
-        :param prompt: as it is shown in the rendered fields. Each process renders them afresh, without the function.
+        Each process renders the fields afresh, and only the first one calls the function. The arguments are those of
+        the operator.
         """
-        prompt = _prompts.pop(_key(context), None) if prompt is None else prompt
+        passed_on = kwargs.get("request") or {}
+        prompt = passed_on.get("prompt", _prompts.pop(_key(context), None))
         if prompt is not None:
             self._show_prompt(context, prompt)
         return super().execute_complete(context, event, *args, **kwargs)
-
-    def defer(self, *, method_name: str, kwargs: dict[str, Any] | None = None, **others: Any) -> NoReturn:
-        """Defer, and pass the prompt on to where it is shown."""
-        if method_name == "execute_complete" and isinstance(self.prompt, str):
-            kwargs = {**(kwargs or {}), "prompt": mask(self.prompt)}
-        super().defer(method_name=method_name, kwargs=kwargs, **others)
-        raise AssertionError("unreachable: defer raises")
 
     def _asked_for(self, context: Context) -> VideoRequest:
         context_merge(context, self.op_kwargs)

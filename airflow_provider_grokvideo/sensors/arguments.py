@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_grokvideo.api.media import check_seconds, invalid
+from airflow_provider_grokvideo.api.media import invalid
+from airflow_provider_grokvideo.api.validation import validate_seconds
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 
 POLL_INTERVAL = 5.0
@@ -50,11 +51,5 @@ def intervals(poll: float | timedelta | None, kwargs: dict[str, Any]) -> tuple[f
 
 
 def _first_given(candidates: list[tuple[str, Any]]) -> float:
-    seconds = [seconds_of(name, value) for name, value in candidates if value is not None]
+    seconds = [validate_seconds(name, value) for name, value in candidates if value is not None]
     return seconds[0] if seconds else POLL_INTERVAL
-
-
-def seconds_of(name: str, value: float | timedelta) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    check_seconds(name, seconds)
-    return float(seconds)

@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 # DAG files are parsed all day: what only a running task needs is imported where it runs.
+from airflow_provider_grokvideo.api.validation import validate_seconds
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GenerationTimeoutError,
@@ -30,7 +31,7 @@ from airflow_provider_grokvideo.exceptions import (
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, describe
 from airflow_provider_grokvideo.lineage import ReportsLineage
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
-from airflow_provider_grokvideo.sensors.arguments import checked_id, intervals, seconds_of
+from airflow_provider_grokvideo.sensors.arguments import checked_id, intervals
 from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
@@ -86,7 +87,7 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
     ) -> None:
         poll_seconds, poke_seconds = intervals(poll_interval, kwargs)
         # Airflow allows 0: one poll.
-        super().__init__(poke_interval=poke_seconds, timeout=timeout and seconds_of("timeout", timeout), **kwargs)
+        super().__init__(poke_interval=poke_seconds, timeout=timeout and validate_seconds("timeout", timeout), **kwargs)
         self.request_id = request_id
         self.grokvideo_conn_id = grokvideo_conn_id
         self.output_path = output_path

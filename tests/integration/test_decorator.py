@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, TaskDeferred, task
+from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.decorators.grokvideo import GrokVideoDecoratedOperator, grok_video_task
@@ -95,7 +95,7 @@ def test_a_request_stands_as_it_is(sandbox: Any) -> None:
         ({"prompt": 7}, "prompt=7 is not allowed"),
         (
             {"prompt": "A lake", "seconds": 3},
-            "seconds=3 is not allowed; allowed: no such field; the fields are prompt, kind",
+            "seconds=3 is not allowed; allowed: no such field; the fields are prompt, model",
         ),
         ({"prompt": "A lake", "output_path": "/tmp/x"}, "output_path='/tmp/x' is not allowed; allowed: no such field"),
         ({"prompt": "A lake", "duration": 99}, "duration=99 is not allowed"),
@@ -184,18 +184,12 @@ def test_what_the_function_returns_is_sent_as_it_is(returned: Any, sandbox: Any)
     assert str(body.get("deep", HOSTILE)).count("{{ run_label }}") == 1
 
 
-def test_the_prompt_is_passed_on_to_where_it_is_shown_without_signatures() -> None:
-    film = "A film like https://a.example/x.png?sig=deadbeef"
-    operator, context = rendered(lambda: film, context={})
-    operator._asked_for(context)
+def test_the_prompt_is_passed_on_to_where_it_is_shown_without_signatures(sandbox: Any) -> None:
+    done = run(lambda: "A film like https://a.example/x.png?sig=deadbeef")
 
-    with pytest.raises(TaskDeferred) as deferral:
-        operator.defer(trigger=object(), method_name="execute_complete", kwargs={"asked_at": 1.0})
-    with pytest.raises(TaskDeferred) as other:
-        operator.defer(trigger=object(), method_name="execute_postponed", kwargs={"attempt": 1})
-
-    assert deferral.value.kwargs == {"asked_at": 1.0, "prompt": "A film like https://a.example/x.png?***"}
-    assert other.value.kwargs == {"attempt": 1}
+    assert done.state == "success", done.error
+    assert done.deferrals[0].kwargs["request"]["prompt"] == "A film like https://a.example/x.png?***"
+    assert sent(sandbox, done)["prompt"] == "A film like https://a.example/x.png?sig=deadbeef"
 
 
 def test_a_retry_resumes_what_the_function_asked_for_before(sandbox: Any) -> None:
@@ -216,18 +210,21 @@ def test_a_retry_resumes_what_the_function_asked_for_before(sandbox: Any) -> Non
     assert len([one for one in sandbox.submissions if one["body"]["prompt"] == "A lake that is resumed"]) == 1
 
 
-def test_a_retry_that_asks_for_something_else_submits_and_names_the_old_id(
+def test_a_retry_that_asks_for_something_else_resumes_what_is_paid_for(
     sandbox: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = MemoryStore()
     sandbox.fault("poll", "bare_id", times=None, prompt_contains="A lake, first")
     old = run(lambda: "A lake, first", store=store, timeout=0.3).xcoms["request_id"]
+    sandbox.clear_faults()
 
     again = run(lambda: "A lake, second", store=store)
 
     assert again.state == "success"
-    assert again.result["request_id"] != old
-    assert f"the earlier generation {old} is left alone" in capsys.readouterr().out
+    assert again.result["request_id"] == old
+    log = capsys.readouterr().out
+    assert "differs from the one that was submitted" in log
+    assert "clear this task" in log
 
 
 def test_it_is_mapped_and_made_partial_and_overridden() -> None:
