@@ -12,9 +12,10 @@ from requests.auth import AuthBase
 
 from airflow_provider_grokvideo.api import protocol
 from airflow_provider_grokvideo.api.generation import Generation
+from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, explain_rejected_model
 from airflow_provider_grokvideo.api.protocol import Answer, Call, Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
-from airflow_provider_grokvideo.exceptions import TransportError
+from airflow_provider_grokvideo.exceptions import RequestRejectedError, TransportError
 
 DOWNLOAD_CHUNK = 256 * 1024
 
@@ -45,7 +46,10 @@ class GrokVideoClient:
                 answer = self._send(session, call, body)
             except OSError as error:
                 raise protocol.judge_lost_submission(_words(error), body_sent=body.started) from error
-        return protocol.read_submission(self.settings, answer)
+        try:
+            return protocol.read_submission(self.settings, answer)
+        except RequestRejectedError as error:
+            raise explain_rejected_model(error, request.model or DEFAULT_MODEL) from None
 
     def get_generation(self, request_id: str) -> Generation:
         """Ask once how a generation is doing.

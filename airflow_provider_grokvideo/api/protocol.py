@@ -62,6 +62,9 @@ class Settings:
     :param max_requests_per_second: of one process, while polling.
     :param proxy: URL of a proxy, also for fetching videos; default: the environment's.
     :param verify: check TLS certificates: yes, no, or against this CA file.
+    :param max_submissions_per_second: of one process; ``None`` for no limit.
+    :param allow_private_hosts: whether videos may be fetched from private and link-local addresses.
+    :param conn_id: the Airflow connection, for messages.
     """
 
     base_url: str = COMETAPI_URL
@@ -71,6 +74,14 @@ class Settings:
     max_requests_per_second: float = 20.0
     proxy: str | None = field(default=None, repr=False)
     verify: bool | str = True
+    max_submissions_per_second: float | None = None
+    allow_private_hosts: bool = True
+    conn_id: str = field(default="", compare=False)
+
+    @property
+    def connection(self) -> str:
+        """The connection as messages name it."""
+        return f"connection {self.conn_id!r}" if self.conn_id else "the connection"
 
     @property
     def speaks_xai(self) -> bool:
@@ -104,9 +115,13 @@ def headers(settings: Settings) -> dict[str, str]:
     """
     key = settings.api_key
     if not key:
-        raise AuthenticationError("the connection has no API key: put it into the password")
+        raise AuthenticationError(
+            f'{_capital(settings.connection)} has no API key. Enter it in the field "API key" (password).'
+        )
     if not key.isascii() or not key.isprintable() or any(character.isspace() for character in key):
-        raise AuthenticationError("the connection's API key has characters that no key has; copy it again")
+        raise AuthenticationError(
+            f"The API key of {settings.connection} has characters that no key has; copy it again."
+        )
     return {"Authorization": f"Bearer {key}", "Accept": "application/json"}
 
 
@@ -252,7 +267,8 @@ def read_api_error(settings: Settings, answer: Answer, request_id: str | None = 
         message = f"the account is out of credit: {message}"
     elif status in {401, 403} or (status == 400 and _BAD_KEY.search(words)):
         kind = AuthenticationError
-        message = f"the API {'does not let this key do that' if status == 403 else 'refuses the key'}: {message}"
+        verdict = "does not let the key of {} do that" if status == 403 else "rejected the key of {}"
+        message = f"The API {verdict.format(settings.connection)}: {message}"
     elif request_id is not None and (status == 404 or (status == 400 and _NOT_FOUND.search(words))):
         kind = GenerationNotFoundError
     elif 300 <= status < 400:
@@ -263,6 +279,10 @@ def read_api_error(settings: Settings, answer: Answer, request_id: str | None = 
     else:
         kind = RequestRejectedError
     return kind(message, status=status, code=code, request_id=request_id)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _error_fields(settings: Settings, answer: Answer) -> tuple[str, str]:
