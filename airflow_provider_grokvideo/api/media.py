@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -137,10 +138,13 @@ def without_query(url: object) -> str:
     return str(url).split("?", 1)[0].split("#", 1)[0]
 
 
-def check_seconds(name: str, value: object) -> None:
-    """Refuse an interval or timeout that is none.
+def validate_seconds(name: str, value: object) -> float:
+    """Return an interval or timeout in seconds.
 
+    :param value: seconds, or a timedelta.
     :raises InvalidRequestError: names the argument and the value.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise invalid(name, value, "a number of seconds above 0")
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise invalid(name, value, "a number of seconds above 0, or a timedelta")
+    return float(seconds)

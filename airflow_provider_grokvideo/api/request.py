@@ -6,7 +6,6 @@ Fields and limits: the API page "Video Generation" of CometAPI, and xAI's REST r
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -167,19 +166,6 @@ class VideoRequest:
             "user": self.user,
         }
         return {**(self.extra or {}), **{name: value for name, value in body.items() if value is not None}}
-
-    def fingerprint(self, *parts: str) -> str:
-        """A digest by which two requests for the same video are recognised, across attempts.
-
-        The signature in ``upload_url`` is left out: it is renewed whenever the URL is made.
-
-        :param parts: what else must be the same, e.g. the connection.
-        """
-        body = self.body()
-        if self.upload_url:
-            body["output"] = {"upload_url": without_query(self.upload_url)}
-        canonical = json.dumps([self.kind, body, *parts], sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():

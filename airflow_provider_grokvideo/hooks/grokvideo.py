@@ -94,6 +94,13 @@ class GrokVideoHook(BaseHook):
         return self.client
 
     @property
+    def default_model(self) -> str:
+        """The model of requests that name none."""
+        from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
+
+        return self.settings.model or DEFAULT_MODEL
+
+    @property
     def ledger_path(self) -> str | None:
         """The ledger's directory that the connection names."""
         return _text(self.connection.extra_dejson, "ledger_path")
@@ -122,10 +129,6 @@ class GrokVideoHook(BaseHook):
         request = request.with_defaults(self.settings.model).with_images_read(read_image)
         check_offered(request, xai=self.settings.speaks_xai)
         return request
-
-    def fingerprint(self, request: VideoRequest) -> str:
-        """What makes a prepared request and its connection the same as an earlier one."""
-        return request.fingerprint(self.grokvideo_conn_id, self.settings.base_url)
 
     def submit(self, request: VideoRequest) -> str:
         """Request a video. This costs money; it is sent once.

@@ -161,7 +161,7 @@ def _ended(envelope: Envelope, job: Job, url: str, outcome: str) -> dict[str, An
     if outcome == "expired":
         return {"status": "expired"}
     if outcome == "failed":
-        return _failed(job, "internal_error", _FAILED)
+        return _failed(job, job.failure_code, _FAILED)
     if outcome == "moderated_failed":
         return {**_failed(job, "invalid_argument", MODERATED), "usage": usage}
     # xAI's own clients require the field, so there it is empty where elsewhere it is absent.

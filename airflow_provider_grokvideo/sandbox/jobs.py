@@ -51,6 +51,7 @@ class Job:
     cost_ticks: int
     render_seconds: float
     outcome: str = "done"
+    failure_code: str = "internal_error"
     accepted_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.monotonic)
     ended_early_at: float | None = None

@@ -82,6 +82,7 @@ class SubmitRoutes:
         fate = studio.faults.take("outcome", prompt=prompt)
         if fate is not None:
             job.outcome = fate.name
+            job.failure_code = str(fate.options.get("code", job.failure_code))
         for on, name in hashtags(prompt):
             if on == "outcome":
                 job.outcome = name

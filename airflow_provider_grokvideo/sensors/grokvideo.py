@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 # DAG files are parsed all day: what only a running task needs is imported where it runs.
-from airflow_provider_grokvideo.api.media import check_seconds
+from airflow_provider_grokvideo.api.media import validate_seconds
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GenerationTimeoutError,
@@ -78,7 +78,7 @@ class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
         end_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
-        check_seconds("poll_interval", poll_interval)
+        poll_interval = validate_seconds("poll_interval", poll_interval)
         kwargs.setdefault("poke_interval", poll_interval)
         super().__init__(timeout=timeout, **kwargs)
         self.request_id = request_id

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
+from fsspec import AbstractFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractBufferedFile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,11 +138,42 @@ def test_what_is_missing_or_no_file(root: Path) -> None:
 
 def test_no_file_stays_open_after_a_refusal(root: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
+    # Their tracebacks hold what the functions held: only what is closed is closed.
+    refusals = []
     for _ in range(20):
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable) as refusal:
             open_granted(grant(root / "v.mp4", root, 1))
+        refusals.append(refusal)
 
+    assert len(refusals) == 20
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+class CountingFile(AbstractBufferedFile):
+    """A remote file that counts the bytes that are fetched."""
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        self.fs.fetched += end - start
+        return VIDEO.ljust(self.size, b"x")[start:end]
+
+
+class CountingStore(AbstractFileSystem):
+    cachable = False
+    size = 10 * CHUNK
+    fetched = 0
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> CountingFile:
+        return CountingFile(self, path, mode, size=self.size, **{**kwargs, "cache_options": {}})
+
+
+def test_nothing_is_fetched_from_a_store_that_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CountingStore()
+    monkeypatch.setattr(ObjectStoragePath, "fs", property(lambda self: store))
+    uri = "s3://bucket/videos/v.mp4"
+    granted = Grant(uri, Location.parse(uri), Location.parse("s3://bucket/videos/"), store.size, '"e"')
+
+    assert len(b"".join(chunks(open_granted(granted), Span(100, 199)))) == 100
+    assert store.fetched < 200
 
 
 def test_a_store_is_read_through_airflows_own_filesystem(monkeypatch: pytest.MonkeyPatch) -> None:
