@@ -53,7 +53,8 @@ class Blocker:
             raise ImportError(f"{{name}} is blocked")
 
 sys.meta_path.insert(0, Blocker())
-from {PACKAGE}.api import aio, client, generation, media, models, pacing, polling, protocol, request, retry, validation
+from {PACKAGE}.api import aio, client, generation, media, models, pacing, polling, protocol, redaction, request, retry
+from {PACKAGE}.api import validation
 call = protocol.submit_call(protocol.Settings(api_key="k"), request.VideoRequest(prompt="p"))
 print(call.url, "airflow" in sys.modules)
 """
@@ -90,7 +91,7 @@ LAYERS = [
     {"ledger_stores"},
     {"ledger", "storage"},
     {"hooks", "links"},
-    {"connection_form", "mp4", "api", "privacy", "repetition", "metrics", "lineage_facet"},
+    {"connection_form", "mp4", "api", "utils", "repetition", "metrics", "lineage_facet"},
     {"exceptions", "version_compat"},
 ]
 LEVEL = {room: level for level, names in enumerate(LAYERS) for room in names}
