@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
+from airflow_provider_grokvideo.api.exchange import HTTPResponse
 from airflow_provider_grokvideo.api.generation import Generation, is_moderation, read_error, read_generation
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import (
@@ -83,13 +84,7 @@ class Call:
     body: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One HTTP response, read whole. Header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+Answer = HTTPResponse
 
 
 def headers(settings: Settings) -> dict[str, str]:
@@ -147,14 +142,16 @@ def read_submission(settings: Settings, answer: Answer) -> str:
             )
         return request_id
     error = read_api_error(settings, answer)
-    accepted_maybe = (isinstance(error, ServerError) or answer.status == 303) and error.code not in _FINAL_SERVER_CODES
+    accepted_maybe = (
+        isinstance(error, ServerError) or answer.status == 303 or answer.status < 200
+    ) and error.code not in _FINAL_SERVER_CODES
     if accepted_maybe:
         raise SubmissionUnknownError(f"the API answered with an error after taking the request: {error}")
     raise error
 
 
-def judge_lost_submission(reason: str, *, body_sent: bool) -> GrokVideoError:
-    """The error for a submission that got no answer.
+def submission_transport_error(reason: str, *, body_sent: bool) -> GrokVideoError:
+    """Return the error for a submission that got no answer.
 
     :param reason: what the transport said.
     :param body_sent: whether any byte of the body was handed to the connection. Headers alone are no request.
@@ -267,6 +264,8 @@ _UNREADABLE = object()
 
 def _json(answer: Answer) -> object:
     """The parsed body, ``None`` for an empty one, ``_UNREADABLE`` for what is no JSON."""
+    if answer.body_error:
+        return _UNREADABLE
     if not answer.body.strip():
         return None
     try:
@@ -301,4 +300,6 @@ def _excerpt(settings: Settings, answer: Answer) -> str:
     text = _clean(settings, " ".join(answer.body[:4096].decode("utf-8", "replace").split()))[:200]
     kind = answer.headers.get("content-type", "").split(";")[0]
     about = f"HTTP {answer.status}{f' {kind}' if kind else ''}"
+    if answer.body_error:
+        return f"{about}, {answer.body_error}"
     return f"{about}: {text}" if text else f"{about} without a body"
