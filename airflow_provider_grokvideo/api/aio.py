@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import certifi
+from multidict import CIMultiDict
 from yarl import URL
 
 from airflow_provider_grokvideo.api import protocol
@@ -44,14 +45,15 @@ class AsyncGrokVideoClient:
         self.settings = settings
         self._refcount = 0
         self._limiter = RateLimiter(AdaptiveRate(settings.max_requests_per_second), MAX_CONNECTIONS)
-        self._headers = {**protocol.headers(settings), "Accept-Encoding": "identity"}
+        # Given with each request: aiohttp would send a session's headers, and with them the key, to a proxy, too.
+        self._headers = CIMultiDict({**protocol.headers(settings), "Accept-Encoding": "identity"})
         # Once: aiohttp would look at the environment for every request.
         self._route = resolve_route(settings.base_url, proxy=settings.proxy, verify=settings.verify, environ=os.environ)
         check_socks_support(self._route.proxy)
         self._proxy_options = _proxy_options(self._route.proxy)
-        if self._route.proxy is not None and settings.base_url.startswith("http:"):
-            # aiohttp gives a proxy's headers to its tunnels only.
-            self._headers |= self._route.proxy.headers if not self._route.proxy.is_socks else {}
+        if self._proxy_options and settings.base_url.startswith("http:"):
+            # aiohttp sends these itself only where it asks for a tunnel.
+            self._headers.update(self._proxy_options["proxy_headers"])
         self._session: aiohttp.ClientSession | None = None
         self._opening: asyncio.Lock = asyncio.Lock()
 
@@ -75,7 +77,9 @@ class AsyncGrokVideoClient:
         session = self._session or await self._open()
         sent_at = await self._limiter.acquire()
         try:
-            async with session.get(url, allow_redirects=False, **self._proxy_options) as response:
+            async with session.get(
+                url, headers=self._headers, allow_redirects=False, **self._proxy_options
+            ) as response:
                 answer = HTTPResponse(response.status, response.headers, *await _read_body(response))
         except Exception as error:  # What the libraries raise on hostile answers is not documented, and not all theirs.
             reason = _describe(error)
@@ -110,7 +114,6 @@ class AsyncGrokVideoClient:
                     ) from error
                 self._session = aiohttp.ClientSession(
                     connector=_connector(self._route.proxy, context),
-                    headers=self._headers,
                     timeout=aiohttp.ClientTimeout(total=self.settings.request_timeout),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     auto_decompress=False,
@@ -184,7 +187,7 @@ async def _read_body(response: aiohttp.ClientResponse) -> tuple[bytes, str]:
 def _proxy_options(proxy: Proxy | None) -> dict[str, Any]:
     if proxy is None or proxy.is_socks:
         return {}
-    return {"proxy": URL(proxy.url), "proxy_headers": proxy.headers or None}
+    return {"proxy": URL(proxy.url), "proxy_headers": proxy.headers}
 
 
 def _connector(proxy: Proxy | None, context: ssl.SSLContext) -> aiohttp.TCPConnector:

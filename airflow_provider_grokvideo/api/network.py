@@ -114,9 +114,16 @@ def resolve_route(url: str, *, proxy: str | None, verify: bool | str, environ: M
 def check_socks_support(proxy: Proxy | None) -> None:
     """Check that a SOCKS proxy can be used, by the worker and by a triggerer with the same packages.
 
-    :raises InvalidRequestError: the extra ``socks`` is not installed.
+    :raises InvalidRequestError: the extra ``socks`` is not installed, or the login cannot be sent by both.
     """
-    if proxy is not None and proxy.is_socks and not all(map(importlib.util.find_spec, _SOCKS_MODULES)):
+    if proxy is None or not proxy.is_socks:
+        return
+    if not (proxy.username + proxy.password).isascii():
+        raise InvalidRequestError(
+            f"The user or password of the proxy {proxy.url} is not ASCII. Nothing was sent. "
+            "Choose another: only ASCII is sent alike by workers and triggerers"
+        )
+    if not all(map(importlib.util.find_spec, _SOCKS_MODULES)):
         raise InvalidRequestError(
             f"The proxy {proxy.url} speaks SOCKS, which needs more packages. Nothing was sent. "
             "Install airflow-provider-grokvideo[socks] on workers and triggerers"
