@@ -46,14 +46,15 @@ class AsyncGrokVideoClient:
         self._refcount = 0
         self._limiter = RateLimiter(AdaptiveRate(settings.max_requests_per_second), MAX_CONNECTIONS)
         # Given with each request: aiohttp would send a session's headers, and with them the key, to a proxy, too.
-        self._headers = CIMultiDict({**protocol.headers(settings), "Accept-Encoding": "identity"})
+        headers = CIMultiDict({**protocol.headers(settings), "Accept-Encoding": "identity"})
         # Once: aiohttp would look at the environment for every request.
         self._route = resolve_route(settings.base_url, proxy=settings.proxy, verify=settings.verify, environ=os.environ)
         check_socks_support(self._route.proxy)
-        self._proxy_options = _proxy_options(self._route.proxy)
-        if self._proxy_options and settings.base_url.startswith("http:"):
+        proxy_options = _proxy_options(self._route.proxy)
+        if proxy_options and settings.base_url.startswith("http:"):
             # aiohttp sends these itself only where it asks for a tunnel.
-            self._headers.update(self._proxy_options["proxy_headers"])
+            headers.update(proxy_options["proxy_headers"])
+        self._request_options = {"headers": headers, **proxy_options}
         self._session: aiohttp.ClientSession | None = None
         self._opening: asyncio.Lock = asyncio.Lock()
 
@@ -77,9 +78,7 @@ class AsyncGrokVideoClient:
         session = self._session or await self._open()
         sent_at = await self._limiter.acquire()
         try:
-            async with session.get(
-                url, headers=self._headers, allow_redirects=False, **self._proxy_options
-            ) as response:
+            async with session.get(url, allow_redirects=False, **self._request_options) as response:
                 answer = HTTPResponse(response.status, response.headers, *await _read_body(response))
         except Exception as error:  # What the libraries raise on hostile answers is not documented, and not all theirs.
             reason = _describe(error)

@@ -5,8 +5,8 @@
     assert len(server.requests) == 1
 
 A script is any iterable of steps, or a function that returns one, for what never ends. A step is bytes to send, a tuple
-of bytes and the seconds before they are sent, or one of ``CLOSE``, ``RESET``, ``HOLD``. Where a script ends, the
-connection is closed. Each connection takes the next script; further ones take the last.
+of bytes and the seconds before they are sent, or one of ``CLOSE``, ``RESET``, ``HOLD`` and ``STALL``. Where a script
+ends, the connection is closed. Each connection takes the next script; further ones take the last.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ class End(Enum):
     """With a RST."""
     HOLD = "hold"
     """Not at all, until the client gives up or the server stops."""
+    STALL = "stall"
+    """Not at all, and nothing that the client sends is read."""
 
 
-CLOSE, RESET, HOLD = End.CLOSE, End.RESET, End.HOLD
+CLOSE, RESET, HOLD, STALL = End.CLOSE, End.RESET, End.HOLD, End.STALL
 
 Step = bytes | tuple[bytes, float] | End
 Script = Iterable[Step] | Callable[[], Iterable[Step]]
@@ -150,6 +152,9 @@ class RawServer:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return
             if step is CLOSE:
+                return
+            if step is STALL:
+                self._stopped.wait()
                 return
             if step is HOLD:
                 while connection.recv(65536):
