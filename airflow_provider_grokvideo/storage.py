@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import requests
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_grokvideo.api.client import DOWNLOAD_CHUNK, GrokVideoClient
 from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, invalid
+from airflow_provider_grokvideo.api.text import file_stem
 from airflow_provider_grokvideo.exceptions import DownloadError, GrokVideoError
 from airflow_provider_grokvideo.mp4 import Mp4Check
 from airflow_provider_grokvideo.repetition import attempts
@@ -51,7 +51,7 @@ def destination(path: str | ObjectStoragePath, request_id: str, conn_id: str | N
     text = str(path)
     target = open_path(path, conn_id)
     # The id is the API's, or somebody's: it names a file, no path.
-    return target / f"{quote(request_id, safe='')}.mp4" if text.endswith("/") else target
+    return target / f"{file_stem(request_id)}.mp4" if text.endswith("/") else target
 
 
 def open_path(
@@ -159,7 +159,7 @@ def _fresh_url(client: GrokVideoClient, request_id: str) -> str:
 
 
 def _land_once(client: GrokVideoClient, url: str, target: ObjectStoragePath, request_id: str) -> Landed:
-    partial = target.parent / f".{target.name}.{quote(request_id, safe='')}.part"
+    partial = target.parent / f".{target.name}.{file_stem(request_id)}.part"
     digest, check, size = hashlib.sha256(), Mp4Check(), 0
     try:
         # Writing and hashing take as long as receiving, so another thread does them meanwhile, one chunk behind.

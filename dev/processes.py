@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -67,7 +67,8 @@ def free_port() -> int:
     Not one that the kernel may give to somebody else's connection or to a server on port 0 before ours has started.
     """
     while True:
-        port = random.randrange(10_000, 32_000)
+        # Not from the module's own generator, which a test may have seeded in two processes alike.
+        port = secrets.choice(range(10_000, 32_000))
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -12,10 +12,11 @@ import requests
 from airflow_provider_grokvideo.api import protocol
 from airflow_provider_grokvideo.api.exchange import HTTPResponse, exchange_seconds
 from airflow_provider_grokvideo.api.generation import Generation
+from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, explain_rejected_model
 from airflow_provider_grokvideo.api.protocol import Call, Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.transport import ExchangeError, RoutedAdapter, describe, exchange
-from airflow_provider_grokvideo.exceptions import TransportError
+from airflow_provider_grokvideo.exceptions import RequestRejectedError, TransportError
 
 DOWNLOAD_CHUNK = 256 * 1024
 
@@ -48,7 +49,10 @@ class GrokVideoClient:
             raise protocol.submission_transport_error(str(error), body_sent=error.body_sent) from error
         finally:
             adapter.close()
-        return protocol.read_submission(self.settings, answer)
+        try:
+            return protocol.read_submission(self.settings, answer)
+        except RequestRejectedError as error:
+            raise explain_rejected_model(error, request.model or DEFAULT_MODEL) from None
 
     def get_generation(self, request_id: str) -> Generation:
         """Ask once how a generation is doing.

@@ -88,11 +88,7 @@ class Poller:
         self._step = 0
 
     def first_delay(self) -> float:
-        """Seconds until the first poll: spread, so that waits that start together do not ask together.
-
-        Never at once: Airflow may fail a task whose trigger fires before the scheduler has seen the task's process
-        end (apache/airflow#72716).
-        """
+        """Seconds until the first poll: spread, so that waits that start together do not ask together."""
         delay = self._uniform(self.poll_interval / 2, self.poll_interval)
         return min(delay, max(0.0, self.deadline - self.began))
 

@@ -51,6 +51,8 @@ class Job:
     cost_ticks: int
     render_seconds: float
     outcome: str = "done"
+    # The error code and message of a job that fails for a reason of its own.
+    failure: tuple[str, str] | None = None
     accepted_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.monotonic)
     ended_early_at: float | None = None
@@ -104,6 +106,18 @@ class Job:
         """Where the submitter wants the video to be PUT."""
         output = self.body.get("output")
         return output.get("upload_url") if isinstance(output, dict) else None
+
+    @property
+    def stored(self) -> dict[str, Any] | None:
+        """How the submitter wants the video to be stored as a file, or None."""
+        options = self.body.get("storage_options")
+        return options if isinstance(options, dict) else None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the stored file can be had without a key."""
+        public = (self.stored or {}).get("public_url")
+        return public is True or isinstance(public, dict)
 
     def record(self) -> dict[str, Any]:
         """The submission as tests and ``/sandbox/requests`` see it."""

@@ -66,6 +66,7 @@ class Server:
         app.router.add_get("/v1/api-key", self._api_key)
         app.router.add_get("/v1/video-generation-models", self._models)
         app.router.add_get("/videos/{request_id}.mp4", videos.video)
+        app.router.add_get("/files/{request_id}.mp4", videos.file)
         app.router.add_get("/sandbox/page", self._page)
         app.add_routes(ControlRoutes(self.studio).routes())
         app.router.add_route("*", "/videos/{rest:.*}", self._moved)

@@ -68,6 +68,16 @@ class VideoRoutes:
             return await _trickle(request, content, fault.number("bytes_per_second", _TRICKLE))
         return _ranged(request, content)
 
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        """Serve a stored file under its public URL, which needs no signature."""
+        job = self._studio.jobs.get(request.match_info["request_id"])
+        if job is None or job.state != "done" or not job.is_public:
+            return send(envelopes.html(404, "404 Not Found"))
+        try:
+            return _ranged(request, await self._films.get(job))
+        except RendererMissingError as missing:
+            return send(envelopes.Answer(500, f"{missing}\n", "text/plain"))
+
     async def _spoil(self, request: web.Request, job: Job, fault: Fault | None) -> web.StreamResponse | None:
         if fault is None:
             return None

@@ -16,7 +16,7 @@ from airflow_provider_grokvideo.sandbox.faults import FaultBook
 from airflow_provider_grokvideo.sandbox.jobs import Job, Jobs
 from airflow_provider_grokvideo.sandbox.options import Options
 
-_VIDEO_PATH = re.compile(r"^/videos/([0-9a-f-]{36})\.mp4$")
+_VIDEO_PATH = re.compile(r"^/(?:videos|files)/([0-9a-f-]{36})\.mp4$")
 
 
 class TokenBucket:
@@ -83,6 +83,9 @@ class Studio:
     def source_of(self, body: dict[str, Any]) -> Job | None:
         """The job whose video is to be edited or extended, where this sandbox made it."""
         video = body.get("video")
+        file_id = video.get("file_id") if isinstance(video, dict) else None
+        if isinstance(file_id, str):
+            return self.jobs.get(file_id.removeprefix("file_"))
         url = video.get("url") if isinstance(video, dict) else None
         if not isinstance(url, str):
             return None

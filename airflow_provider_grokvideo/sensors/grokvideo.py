@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 # DAG files are parsed all day: what only a running task needs is imported where it runs.
-from airflow_provider_grokvideo.api.media import check_seconds
+from airflow_provider_grokvideo.api.validation import validate_seconds
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GenerationTimeoutError,
@@ -72,13 +72,13 @@ class GrokVideoSensor(ReportsLineage, BaseSensorOperator):
         output_path: str | None = None,
         output_conn_id: str | None = None,
         deferrable: bool = True,
-        poll_interval: float = 5.0,
-        timeout: float = 900.0,
+        poll_interval: float | timedelta = 5.0,
+        timeout: float | timedelta = 900.0,
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
-        check_seconds("poll_interval", poll_interval)
+        poll_interval = validate_seconds("poll_interval", poll_interval)
         kwargs.setdefault("poke_interval", poll_interval)
         super().__init__(timeout=timeout, **kwargs)
         self.request_id = request_id

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import conf
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.api.aio import shared_client
+from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
 from airflow_provider_grokvideo.api.polling import Poller, Stop
-from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
 from airflow_provider_grokvideo.exceptions import AuthenticationError, GrokVideoError, InvalidRequestError
 from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 from airflow_provider_grokvideo.hooks.grokvideo import describe
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.aio import PollRequest
     from airflow_provider_grokvideo.api.generation import Generation
     from airflow_provider_grokvideo.api.protocol import Settings
+
+_SCHEDULER_LAG = 5.0
+"""Seconds from the moment a worker notices the end of a task's process until the scheduler reads it, with margin."""
+
+
+def min_deferral() -> float:
+    """Return the seconds for which a task must stay deferred, at least.
+
+    A scheduler that reads "the process of this task has ended" only after it has queued the deferred task again fails
+    the task (apache/airflow#71580, #72716). Every second worker notices the end of its process one heartbeat late.
+    """
+    heartbeat: float = conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)
+    return heartbeat + _SCHEDULER_LAG
 
 
 class GrokVideoTrigger(BaseTrigger):
@@ -63,6 +77,7 @@ class GrokVideoTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire ``{"status": done|failed|expired|moderated|timeout|error, "request_id": …, …}``."""
+        earliest = time.monotonic() + self._min_deferral()
         poller = Poller(poll_interval=self.poll_interval, deadline=self.deadline, now=time.time())
         try:
             stop = await self._follow(poller)
@@ -76,7 +91,12 @@ class GrokVideoTrigger(BaseTrigger):
                 self.request_id,
             )
             raise
+        await asyncio.sleep(max(0.0, earliest - time.monotonic()))
         yield self._event(event_of(stop, self.request_id, poller.generation, poller.polls))
+
+    def _min_deferral(self) -> float:
+        # Only a triggerer gives a trigger an id; ``dag.test()`` runs it without one, and without a scheduler.
+        return 0.0 if self.trigger_id is None else min_deferral()
 
     def _event(self, said: dict[str, Any]) -> TriggerEvent:
         return TriggerEvent(said)
@@ -172,6 +192,10 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
                 self.deadline = min(self.deadline, limit.timestamp())
         async for event in super().run():
             yield event
+
+    def _min_deferral(self) -> float:
+        # No process of this task has ended, or none follows: the scheduler can mistake nothing.
+        return 0.0 if self.starts_here or self.end_from_trigger else super()._min_deferral()
 
     def _event(self, said: dict[str, Any]) -> TriggerEvent:
         if not self.end_from_trigger:

@@ -95,7 +95,7 @@ def test_a_request_stands_as_it_is(sandbox: Any) -> None:
         ({"prompt": 7}, "prompt=7 is not allowed"),
         (
             {"prompt": "A lake", "seconds": 3},
-            "seconds=3 is not allowed; allowed: no such field; the fields are prompt, kind",
+            "seconds=3 is not allowed; allowed: no such field; the fields are prompt, model",
         ),
         ({"prompt": "A lake", "output_path": "/tmp/x"}, "output_path='/tmp/x' is not allowed; allowed: no such field"),
         ({"prompt": "A lake", "duration": 99}, "duration=99 is not allowed"),
@@ -165,18 +165,21 @@ def test_a_retry_resumes_what_the_function_asked_for_before(sandbox: Any) -> Non
     assert len([one for one in sandbox.submissions if one["body"]["prompt"] == "A lake that is resumed"]) == 1
 
 
-def test_a_retry_that_asks_for_something_else_submits_and_names_the_old_id(
+def test_a_retry_that_asks_for_something_else_resumes_what_is_paid_for(
     sandbox: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = MemoryStore()
     sandbox.fault("poll", "bare_id", times=None, prompt_contains="A lake, first")
     old = run(lambda: "A lake, first", store=store, timeout=0.3).xcoms["request_id"]
+    sandbox.clear_faults()
 
     again = run(lambda: "A lake, second", store=store)
 
     assert again.state == "success"
-    assert again.result["request_id"] != old
-    assert f"the earlier generation {old} is left alone" in capsys.readouterr().out
+    assert again.result["request_id"] == old
+    log = capsys.readouterr().out
+    assert "differs from the one that was submitted" in log
+    assert "clear this task" in log
 
 
 def test_it_is_mapped_and_made_partial_and_overridden() -> None:
