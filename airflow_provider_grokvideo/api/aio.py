@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from airflow_provider_grokvideo.api import protocol
-from airflow_provider_grokvideo.api.exchange import BodyReader, HTTPResponse, describe_cause
+from airflow_provider_grokvideo.api.exchange import MAX_LINE, BodyReader, HTTPResponse, describe_cause
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.network import Proxy, check_socks_support, resolve_route
 from airflow_provider_grokvideo.api.protocol import Settings
@@ -116,6 +116,9 @@ class AsyncGrokVideoClient:
                     timeout=aiohttp.ClientTimeout(total=self.settings.request_timeout),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     auto_decompress=False,
+                    # What the worker takes, the triggerer must take, too.
+                    max_line_size=MAX_LINE,
+                    max_field_size=MAX_LINE,
                 )
             return self._session
 

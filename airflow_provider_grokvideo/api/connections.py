@@ -20,9 +20,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyM
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+from airflow_provider_grokvideo.api.exchange import MAX_LINE
 from airflow_provider_grokvideo.api.network import Proxy
-
-MAX_LINE = 64 * 1024
 
 
 class Watchdog:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 MAX_BODY_BYTES = 1024 * 1024
 """Bytes of a response's body that are read, as they are sent and also decoded."""
+MAX_LINE = 64 * 1024
+"""Bytes of one line of a response's headers."""
 MIN_UPLOAD_SPEED = 128 * 1024
 """Bytes per second at which a large request is expected to be sent, at least."""
 _MAX_ENCODINGS = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -104,7 +105,7 @@ class RoutedAdapter(HTTPAdapter):
         settings = self._settings
         route = resolve_route(request.url or "", proxy=settings.proxy, verify=settings.verify, environ=os.environ)
         check_socks_support(route.proxy)
-        if isinstance(route.verify, str) and not os.path.exists(route.verify):  # noqa: PTH110 - as requests does
+        if isinstance(route.verify, str) and not Path(route.verify).exists():
             raise FileNotFoundError(0, f"{route.verify_source} names a CA file that does not exist: {route.verify}")
         proxies = {}
         if route.proxy is not None:

@@ -95,6 +95,12 @@ def test_interim_responses_are_skipped(interim: list[Any], ask: Callable[[Settin
         assert len(server.requests) == 1
 
 
+@all_clients
+def test_long_header_line_is_read(ask: Callable[[Settings], Any]) -> None:
+    with RawServer([GOOD.replace(b"\r\n", b"\r\nContent-Security-Policy: " + b"x" * 30_000 + b"\r\n", 1)]) as server:
+        assert ask(settings_for(server)) in ("r1", [])
+
+
 def test_final_1xx_leaves_the_submission_unknown() -> None:
     with RawServer([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"]) as server:
         assert type(failure(submit, settings_for(server))) is SubmissionUnknownError
