@@ -161,7 +161,7 @@ class GrokVideoHook(BaseHook):
     async def aget_generation(self, request_id: str) -> Generation:
         """Like :meth:`get_generation`, from an event loop."""
         from airflow_provider_grokvideo.api.aio import shared_client
-        from airflow_provider_grokvideo.hooks.look_up import aget_settings
+        from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 
         async with shared_client(await aget_settings(self.grokvideo_conn_id)) as client:
             return await client.get_generation(request_id)
@@ -352,7 +352,8 @@ def _text(extra: Mapping[str, Any], name: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{name}={value!r} of the connection's extra is not allowed; allowed: a text")
+        shown = type(value).__name__ if name == "proxy" else repr(value)  # A proxy may hold a password.
+        raise InvalidRequestError(f"{name}={shown} of the connection's extra is not allowed; allowed: a text")
     return value.strip() or None
 
 

@@ -33,7 +33,7 @@ class Server:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
-        self._films = Films(studio.options.seed)
+        self._films = Films(studio.jobs, studio.options.seed)
         self._deliveries: Deliveries | None = None
         self._runner: web.AppRunner | None = None
 
@@ -88,6 +88,9 @@ class Server:
         if not request.path.startswith(_API_PREFIXES) or request.match_info.handler == self._nowhere:
             return await handler(request)
         refusal = self._refusal(request)
+        if refusal is None and (request.content_length or 0) > _LARGEST_BODY:
+            # Before a byte of it is read.
+            refusal = envelopes.error(style_of(request), "too_large", "the request body is too large")
         if refusal is None:
             try:
                 return await handler(request)

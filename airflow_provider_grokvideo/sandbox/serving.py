@@ -18,7 +18,7 @@ from airflow_provider_grokvideo.sandbox.render import RendererMissingError
 from airflow_provider_grokvideo.sandbox.studio import Studio
 
 _MP4 = "video/mp4"
-_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
 _SLOW = 2.0
 _TRICKLE = 65536.0
 _TICK = 0.05
