@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import ssl
 import time
@@ -144,7 +145,7 @@ def test_tls_handshake_has_the_same_deadline(ask: Callable[[Settings], Any]) -> 
 
 def test_server_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "MIN_UPLOAD_SPEED", 1024**3)
-    image = "data:image/png;base64," + "A" * (14 * 1024**2)
+    image = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(10 * 1024**2)).decode()
     with RawServer([STALL], reads=False) as server, GrokVideoClient(settings_for(server)) as client:
         error = failure(
             lambda _: client.submit(VideoRequest(prompt="p", reference_images=[{"url": image}])), client.settings

@@ -159,15 +159,19 @@ def test_certificate_of_a_tls_proxy_is_checked(plain_api: Sandbox, tls_api: Sand
         assert proxy.targets == []
 
 
-def test_ipv6_literal_is_reached_by_both_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Directly and by SOCKS; the server speaks IPv4, so that the proxy stands for it."""
-    with Sandbox(render_seconds=0, api_key=KEY) as api:
-        port = int(api.origin.rpartition(":")[2])
-        for scheme in ("http", "socks5", "socks5h"):
-            with ProxyServer(scheme[:6] if scheme != "http" else "http", redirect_to=port) as proxy:
-                url = f"{scheme}://127.0.0.1:{proxy.port}"
-                use_all(Settings(base_url="http://[fd00::1]:81/grok/v1", api_key=KEY, proxy=url))
-                assert proxy.targets == [("fd00::1", 81)] * 3
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
+def test_ipv6_literal_is_reached_by_both_clients(scheme: str) -> None:
+    """The server speaks IPv4; the proxy stands for the address."""
+    kind = scheme[:6] if scheme != "http" else "http"
+    answers = [response(200, {"request_id": "r", "status": "pending"})]
+    with RawServer(answers) as server, ProxyServer(kind, redirect_to=server.port) as proxy:
+        settings = Settings(
+            base_url="http://[fd00::1]:81/grok/v1", api_key=KEY, proxy=f"{scheme}://127.0.0.1:{proxy.port}"
+        )
+        assert submit(settings) == "r"
+        assert poll(settings).state == apoll(settings).state == "pending"
+        assert proxy.targets == [("fd00::1", 81)] * 3
+        assert all(b"Host: [fd00::1]:81\r\n" in request for request in server.requests)
 
 
 def test_ipv6_server_is_reached_by_both_clients() -> None:

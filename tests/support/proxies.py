@@ -69,7 +69,8 @@ class ProxyServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
+            # Cancelled only by the end of the server, which asyncio would report as an error.
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await {"http": self._http, "socks5": self._socks5, "socks4": self._socks4}[self._kind](reader, writer)
         finally:
             writer.close()
