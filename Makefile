@@ -10,7 +10,7 @@ STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
 TOOLS ?= $(VENV)/.installed-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-kill test-versions test-distributed test-packaging test-browser kill-table lint docs bench clean
+.PHONY: help venv demo ui test test-kill test-versions test-distributed test-packaging test-browser test-robustness soak kill-table lint docs bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,9 +31,13 @@ demo: $(STAMP)  ## make a video through a real local Airflow: no account needed,
 ui: $(STAMP)  ## start a local Airflow with all example DAGs to click through; Ctrl-C stops it
 	@$(PYTHON) -m dev.ui
 
+# Much of the end-to-end tests is waiting, and one worker has all of them, since they share a running Airflow. The other
+# workers have the rest meanwhile.
+WORKERS ?= 3
+
 test: $(STAMP)  ## run the unit, integration, documentation and end-to-end tests
-	$(PYTHON) -m pytest tests/unit tests/integration --numprocesses 2 $(PYTEST_ARGS)
-	$(PYTHON) -m pytest tests/docs tests/e2e --ignore tests/e2e/test_kill.py $(PYTEST_ARGS)
+	$(PYTHON) -m pytest tests/e2e tests/docs tests/integration tests/unit --ignore tests/e2e/test_kill.py \
+	    --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-kill: $(STAMP)  ## kill workers and triggerers at every moment, and count what it costs
 	$(PYTHON) -m pytest tests/e2e/test_kill.py $(PYTEST_ARGS)
@@ -44,9 +48,15 @@ test-versions: $(STAMP)  ## test the wheel in every version of Airflow that dev/
 test-distributed: $(TOOLS)  ## kill triggerers and workers of an Airflow on PostgreSQL and Redis (Debian's packages)
 	$(PYTHON) -m pytest tests/distributed -s $(PYTEST_ARGS)
 
+test-robustness: $(TOOLS)  ## attack worker, triggerer and API server with hostile answers
+	$(PYTHON) -m pytest tests/robustness $(PYTEST_ARGS)
+
 test-packaging: $(TOOLS)  ## check what wheel and sdist hold, and run the quickstart from the wheel
 	$(PYTHON) -m pytest tests/packaging $(PYTEST_ARGS)
 	PYTHON_FOR_WHEEL=$(PYTHON) sh dev/try_wheel.sh $(AIRFLOW_VERSION)
+
+soak: $(STAMP)  ## run the tutorial's DAG 100 times under airflow standalone (RUNS=20: 20 times); none may fail
+	@$(PYTHON) -m dev.soak --runs $(or $(RUNS),100)
 
 kill-table: $(STAMP)  ## kill workers and triggerers at every moment; what came of it goes to docs/kill-table.md
 	@$(PYTHON) -m tests.e2e.kill_table

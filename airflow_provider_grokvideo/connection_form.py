@@ -7,7 +7,7 @@ from typing import Any
 FIELDS: dict[str, dict[str, Any]] = {
     "model": {
         "label": "Model",
-        "description": "Model of requests that name none; default grok-imagine-video.",
+        "description": "Default model, for requests that name none: grok-imagine-video.",
         "schema": {"type": ["string", "null"]},
     },
     "request_timeout": {
@@ -17,8 +17,13 @@ FIELDS: dict[str, dict[str, Any]] = {
     },
     "max_requests_per_second": {
         "label": "Requests per second",
-        "description": "At most, from one triggerer, while waiting; default 20.",
+        "description": "Maximum polls per second, per triggerer; default 20.",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 20},
+    },
+    "max_submissions_per_second": {
+        "label": "Submissions per second",
+        "description": "Maximum submissions per second, per process; default 1 on xAI, unlimited elsewhere.",
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
     },
     "ledger_path": {
         "label": "Ledger path",
@@ -34,6 +39,11 @@ FIELDS: dict[str, dict[str, Any]] = {
     "verify": {
         "label": "Verify TLS",
         "description": "true, false, or the path of a CA file; default true.",
+        "schema": {"type": ["string", "null"], "default": "true"},
+    },
+    "allow_private_hosts": {
+        "label": "Allow private hosts",
+        "description": "true, or false to refuse videos at private and link-local addresses; default true.",
         "schema": {"type": ["string", "null"], "default": "true"},
     },
 }

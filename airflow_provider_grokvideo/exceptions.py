@@ -1,14 +1,45 @@
-"""What can go wrong, sorted by what the caller can do about it."""
+"""What can go wrong, sorted by what the caller can do about it.
+
+Each class says in ``retryable`` whether a retry of the task can help. Where a generation is paid for, every error but a
+verdict on that generation is worth a retry: it resumes the generation and does not pay again.
+"""
 
 from __future__ import annotations
+
+FINAL_FAILURE_CODES = frozenset(
+    {"invalid_argument", "failed_precondition", "permission_denied", "out_of_range", "unimplemented", "invalid_request"}
+)
+"""Codes of a failed generation whose request must change. All others, and no code, can pass."""
+
+
+def is_final_failure(code: str) -> bool:
+    """Return whether the same request would fail again.
+
+    :param code: ``error_code`` of a failed generation.
+    """
+    return code.strip().lower().replace("-", "_").replace(" ", "_") in FINAL_FAILURE_CODES
 
 
 class GrokVideoError(Exception):
     """Base of every error this package raises on purpose."""
 
+    retryable: bool = True
+
 
 class InvalidRequestError(GrokVideoError, ValueError):
     """A field of the request is wrong. Nothing was sent."""
+
+    retryable = False
+
+
+class LedgerError(GrokVideoError):
+    """The ledger cannot be read or written now. Nothing was submitted."""
+
+
+class LedgerEntryError(LedgerError):
+    """The ledger holds something that is no entry, or one of a newer release. Nothing was submitted."""
+
+    retryable = False
 
 
 class StorageError(GrokVideoError):
@@ -46,9 +77,13 @@ class ApiError(GrokVideoError):
 class AuthenticationError(ApiError):
     """The key is missing, refused, or may not do this."""
 
+    retryable = False
+
 
 class InsufficientQuotaError(ApiError):
     """The account is out of credit or has reached its spending limit."""
+
+    retryable = False
 
 
 class RateLimitError(ApiError):
@@ -73,9 +108,13 @@ class RateLimitError(ApiError):
 class RequestRejectedError(ApiError):
     """The API refused the request as it stands: bad field, unknown model, wrong address."""
 
+    retryable = False
+
 
 class GenerationNotFoundError(ApiError):
     """The API does not know this ``request_id`` (any more, or with this key)."""
+
+    retryable = False
 
 
 class ServerError(ApiError):
@@ -96,6 +135,8 @@ class TransportError(GrokVideoError):
 class SubmissionUnknownError(GrokVideoError):
     """A generation was requested and it cannot be known whether the API accepted, and bills, it."""
 
+    retryable = False
+
 
 class GenerationError(GrokVideoError):
     """A submitted generation did not end in a video.
@@ -113,11 +154,18 @@ class GenerationError(GrokVideoError):
 
 
 class GenerationFailedError(GenerationError):
-    """The API could not generate the video. Submitting again may succeed."""
+    """The API could not generate the video. Submitting again may succeed, unless the code is final."""
+
+    @property
+    def retryable(self) -> bool:  # type: ignore[override]
+        """Whether the same request can succeed."""
+        return not is_final_failure(self.code)
 
 
 class GenerationModeratedError(GenerationError):
     """The API's content moderation refused the video. Submitting the same again will not help."""
+
+    retryable = False
 
 
 class GenerationExpiredError(GenerationError):

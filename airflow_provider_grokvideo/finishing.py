@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo import metrics
-from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
+from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
 from airflow_provider_grokvideo.exceptions import GrokVideoError
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, preview_url
 from airflow_provider_grokvideo.outcome import ending_error, generation_of, result_of, verdict_of
@@ -48,13 +49,15 @@ def finish(
 
     took = time.time() - began_at
     is_uploaded = is_uploaded and generation.error_code == NO_VIDEO_URL
-    if generation.state != "done" and not is_uploaded:
+    if is_uploaded:
+        generation = replace(generation, state="done", error_code="", error_message="")
+    if generation.state != "done":
         metrics.finished(generation, took)
         context["ti"].xcom_push(key="outcome", value=verdict_of(generation))
         raise ending_error(generation)
     landed: Landed | None = None
     if is_uploaded:
-        log.warning("The API names no video: look for it at upload_url")
+        log.info("The API has uploaded the video to upload_url itself, and names no other place")
     elif output_path:
         landed = hook.download(generation, output_path, output_conn_id)
         log.info("Landed %s: %d bytes, sha256 %s", landed.path, landed.size_bytes, landed.sha256)

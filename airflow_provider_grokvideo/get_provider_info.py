@@ -69,8 +69,9 @@ def get_provider_info() -> dict[str, Any]:
                         "default": None,
                     },
                     "prices": {
-                        "description": "US dollars per second of video by model and resolution, as JSON, laid over "
-                        "the list prices by which a cost is estimated before a submission.",
+                        "description": "US dollars by model, as JSON, laid over the list prices by which a cost is "
+                        "estimated before a submission: per second of video by resolution, per input image (image), "
+                        "and per second of input video (input_video).",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": '{"grok-imagine-video": {"480p": 0.04, "720p": 0.056}}',

@@ -1,316 +1,357 @@
-"""What a task instance has asked for and paid for, across its attempts.
+"""What a task instance has paid for, and what each of its attempts may therefore do. Decisions only, no I/O.
 
-The ledger stands between a retry and a second bill: the intent is written before the paid POST, the id after it,
-the result at the end. Its key is the task instance without the try number.
+The ledger stands between a retry and a second bill: an intent is recorded before the paid POST, the ``request_id``
+after it, the result at the end. There is one entry for a task instance, whatever its try number.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import time
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from airflow_provider_grokvideo.exceptions import GrokVideoError
+from airflow_provider_grokvideo.api.summary import RequestSummary
+from airflow_provider_grokvideo.exceptions import LedgerEntryError, is_final_failure
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+    from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_grokvideo.api.generation import Generation
 
-log = logging.getLogger(__name__)
-
 OnUnknownSubmission = Literal["fail", "resubmit"]
-FORGOTTEN_AFTER = 3600.0
-"""Seconds after which an id that the API does not know is no fresh id that it does not know yet."""
-_STORE_KEY = "grokvideo"
+State = Literal["intent", "submitted", "finished"]
 
-
-class LedgerError(GrokVideoError):
-    """The ledger cannot be read or written. Nothing is submitted on a guess."""
+NOT_FOUND_GRACE = 3600.0
+"""Seconds after which an id that the API does not know is no longer one that it does not know yet."""
+VERSION = 2
+"""Version of the stored form. Entries of release 0.1.0 have none."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What is known of this task instance's generation.
+class Attempt:
+    """What tells the attempts and clears of one task instance apart, and its DAG run from an earlier one.
 
-    :param state: ``intent`` before the POST, ``submitted`` with the id, ``finished`` with the result.
-    :param fingerprint: of request and connection.
-    :param clear_number: of the DAG run when the entry was written; a person's clear raises it.
-    :param request_id: the generation, once it is known.
-    :param at: when the generation was asked for, in seconds since the epoch.
-    :param result: the finished task's result, without the video's temporary URL.
+    A clear sets ``max_tries`` to the try number plus the task's retries, in every version of Airflow, and so to a
+    number that no earlier clear has set. Nothing else changes it. The DAG run's ``clear_number`` cannot be used: from
+    3.2 on it also counts clears of other tasks, before that it counts no clear in a running run.
+
+    :param try_number: of this attempt.
+    :param max_tries: of the task instance.
+    :param run_number: the DAG run's number in the database, on Airflow 2.
+    :param run_after: the DAG run's, ISO 8601, on Airflow 3.
+    :param run_started: when the DAG run started, ISO 8601. It does not change during an attempt.
+    :param retries: the task's.
+    :param clear_number: the DAG run's; needed for entries of release 0.1.0.
     """
 
-    state: Literal["intent", "submitted", "finished"]
-    fingerprint: str
-    clear_number: int
-    at: float
+    try_number: int = 1
+    max_tries: int = 0
+    run_number: int | None = None
+    run_after: str | None = None
+    run_started: str | None = None
+    retries: int = 0
+    clear_number: int = 0
+
+    @classmethod
+    def of(cls, context: Context) -> Self:
+        """Return what the context of a running task says."""
+        ti, dag_run = context["ti"], context["dag_run"]
+        task = getattr(ti, "task", None) or context.get("task")
+        number = getattr(dag_run, "id", None)
+        return cls(
+            try_number=getattr(ti, "try_number", None) or 1,
+            max_tries=getattr(ti, "max_tries", None) or 0,
+            run_number=number if isinstance(number, int) else None,
+            run_after=_iso(getattr(dag_run, "run_after", None)),
+            run_started=_iso(getattr(dag_run, "start_date", None)),
+            retries=getattr(task, "retries", None) or 0,
+            clear_number=getattr(dag_run, "clear_number", None) or 0,
+        )
+
+    def is_of_another_run(self, earlier: Attempt) -> bool:
+        """Return whether the DAG run of an earlier attempt was deleted, and this one has the same id."""
+        for name in ("run_number", "run_after"):
+            before, now = getattr(earlier, name), getattr(self, name)
+            if before is not None and now is not None and before != now:
+                return True
+        if self.try_number == earlier.try_number:
+            return None not in {self.run_started, earlier.run_started} and self.run_started != earlier.run_started
+        return self.try_number < earlier.try_number
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """What is known of a task instance's generation.
+
+    :param state: ``intent`` before the POST, ``submitted`` with the id, ``finished`` with the result.
+    :param submitted_at: when the POST was sent, in seconds since the epoch.
+    :param attempt: the attempt that wrote the entry; ``None`` in entries of release 0.1.0.
+    :param fingerprint: of the request; ``None`` in entries of release 0.1.0.
+    :param address: fingerprint of the API's address; ``None`` in entries of release 0.1.0.
+    :param request: the request's summary.
+    :param request_id: the generation, once it is known.
+    :param result: the finished task's result, without the video's temporary URL.
+    :param owner: identifies the process that wrote an intent.
+    :param clear_number: the DAG run's, in entries of release 0.1.0.
+    """
+
+    state: State
+    submitted_at: float
+    attempt: Attempt | None = None
+    fingerprint: str | None = None
+    address: str | None = None
+    request: RequestSummary | None = None
     request_id: str | None = None
     result: Mapping[str, Any] | None = None
+    owner: str | None = None
+    clear_number: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form."""
+        stored = {
+            "version": VERSION,
+            "state": self.state,
+            "submitted_at": self.submitted_at,
+            "attempt": self.attempt and asdict(self.attempt),
+            "fingerprint": self.fingerprint,
+            "address": self.address,
+            "request": self.request and self.request.to_json(),
+            "request_id": self.request_id,
+            "result": None if self.result is None else dict(self.result),
+            "owner": self.owner,
+        }
+        return {name: value for name, value in stored.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Read the stored form of this release or of an earlier one.
+
+        :raises LedgerEntryError: it is damaged, or of a newer release.
+        """
+        version = stored.get("version", 1)
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise LedgerEntryError(f"it has version {version!r}")
+        known = _FIELDS_OF_0_1_0 if version == 1 else _FIELDS
+        newer = sorted(str(name) for name in set(stored) - known)
+        if version > VERSION or newer:
+            fields = f" with the unknown fields {', '.join(newer)}" if newer else ""
+            raise LedgerEntryError(
+                f"a newer release of airflow-provider-grokvideo wrote it{fields}; install that release on this worker"
+            )
+        entry = cls._read_0_1_0(stored) if version == 1 else cls._read(stored)
+        entry.check()
+        return entry
+
+    @classmethod
+    def _read(cls, stored: Mapping[str, Any]) -> Self:
+        attempt = stored.get("attempt")
+        try:
+            made_by = Attempt(**attempt) if attempt is not None else None
+        except TypeError as error:
+            raise LedgerEntryError(f"attempt={attempt!r}") from error
+        fields = {name: stored.get(name) for name in _FIELDS - {"version", "attempt", "request"}}
+        return cls(**fields, attempt=made_by, request=RequestSummary.from_json(stored.get("request")))  # type: ignore[arg-type]
+
+    @classmethod
+    def _read_0_1_0(cls, stored: Mapping[str, Any]) -> Self:
+        if not isinstance(stored.get("fingerprint"), str):
+            raise LedgerEntryError("it has no fingerprint")
+        clear_number = stored.get("clear_number")
+        if not isinstance(clear_number, int):
+            raise LedgerEntryError(f"clear_number={clear_number!r}")
+        # That release's fingerprint covers the connection as well, and so cannot be compared with today's.
+        return cls(
+            state=stored.get("state"),  # type: ignore[arg-type]
+            submitted_at=stored.get("at"),  # type: ignore[arg-type]
+            request_id=stored.get("request_id"),
+            result=stored.get("result"),
+            clear_number=clear_number,
+        )
+
+    def check(self) -> None:
+        """Check that the entry says what its state promises: decisions on it cost money.
+
+        :raises LedgerEntryError: names what is wrong.
+        """
+        has_id = isinstance(self.request_id, str) and bool(self.request_id.strip())
+        if self.state not in ("intent", "submitted", "finished"):
+            raise LedgerEntryError(f"state={self.state!r}")
+        if (self.request_id is not None) if self.state == "intent" else not has_id:
+            raise LedgerEntryError(f"state={self.state!r} with request_id={self.request_id!r}")
+        if not _is_number(self.submitted_at):
+            raise LedgerEntryError(f"the time {self.submitted_at!r}")
+        for name in ("fingerprint", "address", "owner"):
+            if not isinstance(getattr(self, name), str | None):
+                raise LedgerEntryError(f"{name}={getattr(self, name)!r}")
+        if self.attempt is not None:
+            _check_attempt(self.attempt)
+        if self.result is None:
+            return
+        if not isinstance(self.result, Mapping) or self.result.get("request_id") != self.request_id:
+            raise LedgerEntryError("a result that is not of its generation")
+
+    def was_cleared(self, now: Attempt) -> bool:
+        """Return whether a person has cleared this task instance since the entry was written."""
+        if self.attempt is not None:
+            return self.attempt.max_tries != now.max_tries
+        # Of release 0.1.0: a clear is believed only where both counters show one, since a wrong guess pays again.
+        return now.clear_number > (self.clear_number or 0) and now.max_tries > now.retries
+
+    def is_of_another_run(self, now: Attempt) -> bool:
+        """Return whether the entry was written by an earlier DAG run with the same id."""
+        return self.attempt is not None and now.is_of_another_run(self.attempt)
 
 
 @dataclass(frozen=True)
 class Submit:
-    """Ask for a new generation."""
+    """Submit a new generation.
+
+    :param warning: why, where the task instance has paid, or may have paid, for an earlier one.
+    """
 
     warning: str | None = None
 
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on with a generation that is paid for."""
+    """Go on with a generation that is paid for.
 
-    request_id: str
-    at: float
-    cleared: bool
+    :param cleared: whether a person has cleared the task since.
+    :param changed: whether the request at hand differs from the one that was submitted.
+    """
+
+    entry: LedgerEntry
+    cleared: bool = False
+    changed: bool = False
+
+    @property
+    def request_id(self) -> str:
+        """The generation."""
+        return str(self.entry.request_id)
 
 
 @dataclass(frozen=True)
-class Return:
-    """The work is done; only its success was not recorded."""
+class ReturnResult:
+    """Return the result: the work is done, only the task's success was not recorded."""
 
-    result: Mapping[str, Any]
+    entry: LedgerEntry
+    changed: bool = False
 
 
 @dataclass(frozen=True)
-class Unknown:
-    """An earlier submission may have been accepted, and nobody can tell."""
+class FailUnknown:
+    """Stop: an earlier submission may have been accepted."""
 
-    at: float
+    submitted_at: float
 
 
-def decide(
-    entry: Entry | None, *, fingerprint: str, clear_number: int, on_unknown: OnUnknownSubmission
-) -> Submit | Resume | Return | Unknown:
-    """What to do with what the ledger holds.
+Step = Submit | Resume | ReturnResult | FailUnknown
+
+
+def next_step(
+    entry: LedgerEntry | None,
+    *,
+    now: Attempt,
+    fingerprint: str | None,
+    address: str,
+    on_unknown: OnUnknownSubmission,
+) -> Step:
+    """Decide what an attempt does with what the ledger holds.
 
     :param entry: ``None`` where it holds nothing.
-    :param fingerprint: of the request at hand.
-    :param clear_number: of the DAG run now.
+    :param now: the attempt.
+    :param fingerprint: of the request at hand; ``None`` where it cannot be made.
+    :param address: fingerprint of the API's address.
     """
     if entry is None:
         return Submit()
-    cleared = clear_number > entry.clear_number
-    if entry.request_id is None:
+    if entry.is_of_another_run(now):
+        return Submit("the ledger's entry is of an earlier DAG run with the same id, which was deleted")
+    cleared = entry.was_cleared(now)
+    changed = None not in {fingerprint, entry.fingerprint} and fingerprint != entry.fingerprint
+    earlier = f"the earlier generation {entry.request_id}"
+    if entry.state == "intent":
+        lost = "an earlier submission of this task may have been accepted and billed"
         if cleared:
-            return Submit("an earlier submission may have been accepted and billed; the task was cleared to go on")
-        if on_unknown == "resubmit":
-            return Submit("an earlier submission may have been accepted and billed; on_unknown_submission=resubmit")
-        return Unknown(entry.at)
-    if entry.fingerprint != fingerprint:
-        return Submit(f"the request has changed; the earlier generation {entry.request_id} is left alone")
+            return Submit(f"{lost}; the task was cleared to go on")
+        return (
+            Submit(f"{lost}; on_unknown_submission=resubmit")
+            if on_unknown == "resubmit"
+            else FailUnknown(entry.submitted_at)
+        )
     if entry.state == "finished":
         if cleared:
-            return Submit()
+            path = (entry.result or {}).get("path")
+            saved = f", saved at {path}, stays" if path else " stays"
+            return Submit(f"the task was cleared after it had succeeded; {earlier}{saved}")
         if entry.result is not None:
-            return Return(entry.result)
-    return Resume(entry.request_id, entry.at, cleared)
+            return ReturnResult(entry, changed)
+    if None not in {entry.address, address} and entry.address != address:
+        return Submit(f"{earlier} was submitted to another API address and is left alone")
+    if cleared and changed:
+        return Submit(f"the task was cleared and its request has changed; {earlier} is left alone, and is billed")
+    return Resume(entry, cleared, changed)
 
 
-def decide_resumed(resume: Resume, found: Generation | None, now: float) -> Submit | Resume:
-    """What to do with a generation that is to be resumed, after asking the API about it once.
+def next_step_after_poll(step: Resume, found: Generation | None, now: float) -> Submit | Resume:
+    """Decide what to do with a generation that is to be resumed, after polling it once.
 
-    :param found: what the API said, ``None`` where it does not know the id.
+    A verdict that a retry cannot change stays a :class:`Resume`, which then fails with it.
+
+    :param found: what the API said; ``None`` where it does not know the id.
+    :param now: seconds since the epoch.
     """
     from airflow_provider_grokvideo.api.generation import NO_VIDEO_URL
 
-    name = f"the earlier generation {resume.request_id}"
+    earlier = f"the earlier generation {step.request_id}"
     if found is None:
-        forgotten = resume.cleared and now - resume.at > FORGOTTEN_AFTER
-        return Submit(f"{name} is not known to the API any more") if forgotten else resume
-    if found.state == "failed" and found.error_code == NO_VIDEO_URL:
-        return Submit(f"{name} is done but has no video") if resume.cleared else resume
+        forgotten = step.cleared and now - step.entry.submitted_at > NOT_FOUND_GRACE
+        return Submit(f"{earlier} is not known to the API any more") if forgotten else step
+    if found.state == "moderated":
+        return Submit(f"{earlier} was rejected by content moderation") if step.cleared else step
+    if found.state == "failed" and (found.error_code == NO_VIDEO_URL or is_final_failure(found.error_code)):
+        what = "is done but has no video" if found.error_code == NO_VIDEO_URL else f"has failed: {_reason(found)}"
+        return Submit(f"{earlier} {what}") if step.cleared else step
     if found.state in {"failed", "expired"}:
-        return Submit(f"{name} has {found.state}: {found.error_message or 'no reason given'}")
-    if found.state == "moderated" and resume.cleared:
-        return Submit(f"{name} was refused by content moderation")
-    return resume
+        # Paid for once, and recorded as finished: only a clear makes a new one.
+        if step.entry.state == "finished" and not step.cleared:
+            return step
+        return Submit(f"{earlier} has {found.state}: {_reason(found)}")
+    return step
 
 
-class Home(Protocol):
-    """Where an entry is kept."""
-
-    def read(self) -> dict[str, Any] | None:
-        """The stored object, ``None`` where there is none."""
-
-    def write(self, stored: dict[str, Any]) -> None:
-        """Replace the stored object at once."""
-
-    def delete(self) -> None:
-        """Remove the stored object."""
+def renewed(entry: LedgerEntry, now: Attempt, fingerprint: str | None, address: str) -> LedgerEntry:
+    """Return the entry as this attempt's own, so that the next clear is told from the last one."""
+    same_request = entry.fingerprint or fingerprint
+    return replace(entry, attempt=now, fingerprint=same_request, address=entry.address or address)
 
 
-class Ledger:
-    """Reads and writes the entry of one task instance.
-
-    :param home: where it is kept, ``None`` for nowhere.
-    :param clear_number: of the DAG run now.
-    """
-
-    def __init__(self, home: Home | None, clear_number: int) -> None:
-        self.home = home
-        self.clear_number = clear_number
-
-    def read(self) -> Entry | None:
-        """The entry.
-
-        :raises LedgerError: it cannot be read. That is not the same as empty.
-        """
-        if self.home is None:
-            return None
-        stored = self.home.read()
-        if stored is None:
-            return None
-        try:
-            entry = Entry(**stored)
-        except TypeError as error:
-            raise LedgerError(f"the ledger holds something that is no entry: {error}") from error
-        if not _is_sound(entry):
-            raise LedgerError(f"the ledger holds something that is no entry: state={entry.state!r}")
-        return entry
-
-    def intend(self, fingerprint: str) -> None:
-        """Note that a generation is about to be asked for."""
-        self._write(Entry("intent", fingerprint, self.clear_number, time.time()))
-
-    def withdraw(self) -> None:
-        """Note that the request did not reach the API, or was refused."""
-        if self.home is not None:
-            self.home.delete()
-
-    def submitted(self, fingerprint: str, request_id: str) -> None:
-        """Note the id of an accepted generation. Where that fails, the wait for what is paid for goes on."""
-        try:
-            self._write(Entry("submitted", fingerprint, self.clear_number, time.time(), request_id))
-        except Exception:  # each store raises errors of its own
-            log.exception("The ledger could not be written. If this task dies, adopt %s with a sensor", request_id)
-
-    def finished(self, request_id: str, result: Mapping[str, Any]) -> None:
-        """Note the result. The video's URL is left out: it is a key to the video, and expires."""
-        try:
-            entry = self.read()
-            if entry is not None and entry.request_id == request_id:
-                self._write(replace(entry, state="finished", result={**result, "video_url": None}))
-        except Exception:  # each store raises errors of its own
-            log.exception("The ledger could not be written; generation %s is finished all the same", request_id)
-
-    def _write(self, entry: Entry) -> None:
-        if self.home is not None:
-            self.home.write(asdict(entry))
+def _reason(generation: Generation) -> str:
+    return (generation.error_message or "no reason given").rstrip(".")
 
 
-def _is_sound(entry: Entry) -> bool:
-    """Whether a stored entry says what its state promises: what is decided on it costs money."""
-    has_id = isinstance(entry.request_id, str) and bool(entry.request_id)
-    promised = {
-        "intent": entry.request_id is None,
-        "submitted": has_id,
-        "finished": has_id and isinstance(entry.result, Mapping | None),
-    }
-    return (
-        isinstance(entry.state, str)
-        and promised.get(entry.state, False)
-        and isinstance(entry.fingerprint, str)
-        and isinstance(entry.clear_number, int)
-        and isinstance(entry.at, int | float)
-    )
+def _check_attempt(attempt: Attempt) -> None:
+    for name in ("try_number", "max_tries", "retries", "clear_number"):
+        value = getattr(attempt, name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise LedgerEntryError(f"attempt.{name}={value!r}")
+    if not isinstance(attempt.run_number, int | None):
+        raise LedgerEntryError(f"attempt.run_number={attempt.run_number!r}")
+    for name in ("run_after", "run_started"):
+        if not isinstance(getattr(attempt, name), str | None):
+            raise LedgerEntryError(f"attempt.{name}={getattr(attempt, name)!r}")
 
 
-class StateStoreHome:
-    """In Airflow's task state store, 3.3 and later.
-
-    :param store: ``context["task_state_store"]``.
-    """
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-
-    def read(self) -> dict[str, Any] | None:
-        """The stored object, ``None`` where there is none."""
-        stored = self._store.get(_STORE_KEY)
-        if stored is None or isinstance(stored, dict):
-            return stored
-        raise LedgerError(f"the task state store holds a {type(stored).__name__} under {_STORE_KEY!r}, not an object")
-
-    def write(self, stored: dict[str, Any]) -> None:
-        """Replace the stored object at once."""
-        self._store.set(_STORE_KEY, stored)
-
-    def delete(self) -> None:
-        """Remove the stored object."""
-        self._store.delete(_STORE_KEY)
+def _is_number(value: object) -> bool:
+    # A time of day that the calendar does not have could not be shown.
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value < 1e11
 
 
-class FileHome:
-    """In a small JSON object on an ObjectStoragePath.
-
-    :param path: the object.
-    """
-
-    def __init__(self, path: ObjectStoragePath) -> None:
-        self._path = path
-
-    def read(self) -> dict[str, Any] | None:
-        """The stored object, ``None`` where there is none."""
-        try:
-            filesystem = self._path.fs
-            # A store's own listing cache may be older than the last attempt.
-            filesystem.invalidate_cache()
-            stored = json.loads(filesystem.cat_file(self._path.path))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except Exception as error:  # each filesystem raises errors of its own
-            raise LedgerError(f"the ledger {self._path} cannot be read: {error}") from error
-        if not isinstance(stored, dict):
-            raise LedgerError(f"the ledger {self._path} does not hold an object")
-        return stored
-
-    def write(self, stored: dict[str, Any]) -> None:
-        """Replace the stored object at once."""
-        from airflow_provider_grokvideo.storage import replace_file
-
-        try:
-            replace_file(self._path, json.dumps(stored).encode())
-        except Exception as error:  # each filesystem raises errors of its own
-            raise LedgerError(f"the ledger {self._path} cannot be written: {error}") from error
-
-    def delete(self) -> None:
-        """Remove the stored object."""
-        try:
-            self._path.fs.rm(self._path.path)
-        except FileNotFoundError:
-            return
-        except Exception as error:  # each filesystem raises errors of its own
-            raise LedgerError(f"the ledger {self._path} cannot be written: {error}") from error
+def _iso(moment: object) -> str | None:
+    return moment.astimezone(UTC).isoformat() if isinstance(moment, datetime) else None
 
 
-def open_ledger(context: Context, directory: str | ObjectStoragePath | None) -> Ledger:
-    """The ledger of the running task instance.
-
-    :param directory: where to keep it on Airflow before 3.3; ``None`` for nowhere.
-    :raises LedgerError: the directory names no store.
-    """
-    clear_number = getattr(context["dag_run"], "clear_number", None) or 0
-    store = context.get("task_state_store")
-    if store is not None:
-        return Ledger(StateStoreHome(store), clear_number)
-    if directory is None:
-        log.warning(
-            "No ledger: a retry of this task could pay again. Set output_path, or ledger_path in the "
-            "operator, the connection's extra or the [grokvideo] section of the configuration."
-        )
-        return Ledger(None, clear_number)
-    from airflow_provider_grokvideo.storage import open_path
-
-    return Ledger(FileHome(open_path(directory, name="ledger_path") / file_name(context)), clear_number)
-
-
-def file_name(context: Context) -> str:
-    """The name of a task instance's ledger; the same at every try."""
-    ti = context["ti"]
-    key = "\0".join((ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)))
-    return f"grokvideo-{hashlib.sha256(key.encode()).hexdigest()[:40]}.json"
+_FIELDS_OF_0_1_0 = frozenset({"state", "fingerprint", "clear_number", "at", "request_id", "result"})
+_FIELDS = frozenset({"version", *LedgerEntry.__dataclass_fields__}) - {"clear_number"}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from os import PathLike
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-
-from airflow_provider_grokvideo.privacy import unwrapped
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset
 
 FACET = "grokVideo"
+_QUERY = re.compile(r"\?[^/]*=")
 
 
 class ReportsLineage:
@@ -55,24 +55,44 @@ def lineage_of(operator: Any, ending: Mapping[str, Any]) -> OperatorLineage[Any,
 
 
 def dataset_name(uri: str) -> tuple[str, str]:
-    """Namespace and name of a file, as OpenLineage's naming conventions have them.
+    """Return namespace and name of a file, as OpenLineage's naming conventions have them.
 
-    Neither holds a connection id, a user name or a URL's query.
+    Neither holds a connection id, a user name, or a URL's query or fragment.
 
     :param uri: a path or URL.
     """
-    parts = urlsplit(uri if "://" in uri else f"file://{uri}")
-    if parts.scheme in {"file", "local"}:
-        return "file", parts.path
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", parts.path.lstrip("/")
+    scheme, separator, rest = uri.strip().partition("://")
+    if not separator:
+        return "file", uri.strip()
+    scheme = scheme.lower()
+    authority, slash, path = rest.partition("/")
+    if scheme in {"file", "local"}:
+        return "file", slash + path
+    if scheme in {"http", "https"}:
+        # A file name on a store may hold these characters; in a URL they begin what may be a signature.
+        authority, path = _before_query(authority), _before_query(path)
+    elif _QUERY.search(path):
+        path = path.split("?", 1)[0]
+    return f"{scheme}://{authority.rpartition('@')[2]}", path.lstrip("/")
+
+
+def _before_query(part: str) -> str:
+    return re.split(r"[?#]", part, maxsplit=1)[0]
 
 
 def _inputs(operator: Any) -> Iterator[InputDataset]:
     from openlineage.client.event_v2 import InputDataset
 
-    references = unwrapped(getattr(operator, "reference_images", None)) or ()
+    references = getattr(operator, "reference_images", None) or ()
     given = [getattr(operator, "image", None), *references, getattr(operator, "video", None)]
-    for media in map(unwrapped, given):
+    for media in map(_address, given):
         # A data URI or a file stored at xAI is no dataset that somebody else could name.
-        if isinstance(media, str) and not media.startswith("data:"):
+        if media and not media.lower().startswith("data:"):
             yield InputDataset(*dataset_name(media))
+
+
+def _address(media: Any) -> str:
+    """Return the path or URL of a medium, however it is given; ``""`` where it has none."""
+    if isinstance(media, Mapping):
+        media = media.get("url")
+    return str(media).strip() if isinstance(media, str | PathLike) or hasattr(media, "as_uri") else ""

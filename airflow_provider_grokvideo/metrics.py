@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.generation import Generation
 
 _MICRO = 1_000_000
+_STATES = frozenset({"done", "failed", "expired", "moderated"})
+"""The only ends that stand in a metric's name: text of the API never does."""
+_LONGEST = 365 * 24 * 3600.0
 
 
 def submitted() -> None:
@@ -38,7 +41,8 @@ def finished(generation: Generation, seconds: float) -> None:
 
     :param seconds: since its submission, or since its wait began.
     """
-    Stats.incr(f"grokvideo.finished.{generation.state}")
-    Stats.timing("grokvideo.generation_seconds", timedelta(seconds=seconds))
+    Stats.incr(f"grokvideo.finished.{generation.state if generation.state in _STATES else 'other'}")
+    # A damaged start time, NaN included, must not fail a task that has its video.
+    Stats.timing("grokvideo.generation_seconds", timedelta(seconds=min(max(0.0, seconds), _LONGEST)))
     if generation.cost_usd:
         Stats.incr("grokvideo.cost_micro_usd", int(generation.cost_usd * _MICRO))

@@ -17,10 +17,8 @@ from airflow_provider_grokvideo.exceptions import (
     GenerationNotFoundError,
     GenerationTimeoutError,
     GrokVideoError,
-    InsufficientQuotaError,
-    InvalidRequestError,
     RequestRejectedError,
-    SubmissionUnknownError,
+    is_final_failure,
 )
 
 if TYPE_CHECKING:
@@ -31,15 +29,6 @@ if TYPE_CHECKING:
 STATUSES = ("done", "failed", "expired", "moderated", "timeout", "error")
 """What the one event of a trigger may say."""
 
-_BEYOND_RETRY = (
-    InvalidRequestError,
-    AuthenticationError,
-    InsufficientQuotaError,
-    RequestRejectedError,
-    GenerationNotFoundError,
-    GenerationModeratedError,
-    SubmissionUnknownError,
-)
 _ENDINGS: Mapping[str, type[GenerationError]] = {
     "failed": GenerationFailedError,
     "expired": GenerationExpiredError,
@@ -55,7 +44,9 @@ def event_of(stop: Stop, request_id: str, generation: Generation | None, polls: 
 
     The video's URL is one: whoever has it has the video, and Airflow writes events into the task's log.
     """
-    event: dict[str, Any] = {"status": stop.outcome, "request_id": request_id, "polls": polls}
+    from airflow_provider_grokvideo.api.text import shown_id
+
+    event: dict[str, Any] = {"status": stop.outcome, "request_id": shown_id(request_id), "polls": polls}
     if stop.error is not None:
         event |= {"error_type": type(stop.error).__name__, "error_message": str(stop.error)}
     if generation is not None:
@@ -117,11 +108,12 @@ def ending_error(generation: Generation) -> GenerationError:
     """The error of a generation that ended without a video."""
     cost = _cost(generation)
     reason = generation.error_message or "the API gives no reason"
-    advice = {
-        "moderated": "The same prompt will be refused again: change it",
-        "failed": "A retry asks the API again, and submits anew if it still says so",
-        "expired": "A retry asks the API again, and submits anew if it still says so",
-    }[generation.state]
+    if generation.state == "moderated":
+        advice = "The same prompt will be rejected again: change it and clear the task"
+    elif generation.state == "failed" and is_final_failure(generation.error_code):
+        advice = "The same request will fail again: change it and clear the task"
+    else:
+        advice = "A retry checks once more; if the generation has still failed, it submits and pays for a new one"
     return _ENDINGS[generation.state](
         f"generation {generation.request_id} {_WORDS[generation.state]}: {reason}"
         f"{f' (code {generation.error_code})' if generation.error_code else ''}"
@@ -171,8 +163,8 @@ def for_airflow(error: GrokVideoError, *, paid_for: bool = False) -> Exception:
     :param paid_for: whether a generation is under way. A retry resumes it free of charge, so that all but a
         verdict on the generation itself is worth one.
     """
-    hopeless = isinstance(error, GenerationModeratedError if paid_for else _BEYOND_RETRY)
-    return AirflowFailException(str(error)) if hopeless else error
+    final = not error.retryable and (isinstance(error, GenerationError) or not paid_for)
+    return AirflowFailException(str(error)) if final else error
 
 
 _WORDS = {"failed": "failed", "expired": "expired", "moderated": "was refused by content moderation"}

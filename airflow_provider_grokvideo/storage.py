@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
 from airflow_provider_grokvideo.api.download import VideoTooLargeError
 from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, without_query
+from airflow_provider_grokvideo.api.text import file_stem
 from airflow_provider_grokvideo.exceptions import DownloadError, GrokVideoError, InvalidRequestError, StorageError
 from airflow_provider_grokvideo.mp4 import Mp4Check
 from airflow_provider_grokvideo.repetition import attempts
@@ -34,7 +35,6 @@ MAX_VIDEO_BYTES = 4 * 1024**3
 _PROBE = bytes(4096)
 _ID_LENGTH = 36
 """Of a UUID, which is what ids of generations have been so far."""
-_LONGEST_ID = 150
 _URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
@@ -68,7 +68,8 @@ def destination(path: StorePath, request_id: str, conn_id: str | None = None) ->
     """
     target = open_path(path, conn_id)
     if _names_directory(path, target):
-        target /= _file_name(request_id)
+        # The id is the API's, or somebody's: it names a file, no path.
+        target /= f"{file_stem(request_id)}.mp4"
     if ObjectStoragePath(str(target)).path != target.path:
         # A path object may hold a name that its text, which the result has, does not lead back to.
         raise _bad_name("output_path", target)
@@ -266,14 +267,6 @@ def _fresh_url(client: GrokVideoClient, request_id: str) -> str:
 
 def _file(path: ObjectStoragePath) -> StoreFile:
     return StoreFile(path.fs, path.path)
-
-
-def _file_name(request_id: str) -> str:
-    """Return the name of a generation's file. The id is the API's, or somebody's: it names a file, no path."""
-    name = quote(request_id, safe="", errors="surrogatepass")
-    if len(name) > _LONGEST_ID:
-        name = f"{name[:_LONGEST_ID]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-    return f"{name}.mp4"
 
 
 def _names_directory(path: StorePath, target: ObjectStoragePath) -> bool:

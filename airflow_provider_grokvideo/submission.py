@@ -1,9 +1,10 @@
-"""Asking for a generation once: the ledger before and after the paid POST, and what to do when it is not accepted."""
+"""Submits a generation once: the ledger before and after the paid POST, and what to do when it is not accepted."""
 
 from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pendulum
@@ -13,13 +14,30 @@ from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnkn
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.request import VideoRequest
+    from airflow_provider_grokvideo.api.summary import RequestSummary
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-    from airflow_provider_grokvideo.ledger import Ledger
+    from airflow_provider_grokvideo.ledger_stores import Ledger
 
 log = logging.getLogger(__name__)
 
 
-class Postponed(Exception):
+@dataclass(frozen=True)
+class PreparedRequest:
+    """A request that is ready to be sent, and what the ledger keeps of it.
+
+    :param request: with its model settled and its images read.
+    :param fingerprint: recognises it in later attempts.
+    :param address: fingerprint of the API's address.
+    :param summary: what later steps need to know of it.
+    """
+
+    request: VideoRequest
+    fingerprint: str
+    address: str
+    summary: RequestSummary
+
+
+class RetryLater(Exception):
     """The submission was not accepted and may be sent again after a pause too long for a worker to sleep.
 
     :param pause: seconds.
@@ -34,60 +52,59 @@ class Postponed(Exception):
 
 def submit_once(
     hook: GrokVideoHook,
-    request: VideoRequest,
+    prepared: PreparedRequest,
     ledger: Ledger,
-    fingerprint: str,
     *,
     attempt: int,
-    give_up_at: float,
-    patience: float,
+    submit_deadline: float,
+    max_sleep: float,
 ) -> str:
     """Send the paid POST until it is accepted; never again once it may have been.
 
-    :param request: prepared by the hook.
     :param attempt: how many were sent before.
-    :param give_up_at: seconds since the epoch after which nothing is sent.
-    :param patience: seconds to sleep here at most; a longer pause is :class:`Postponed`.
+    :param submit_deadline: seconds since the epoch after which nothing is sent.
+    :param max_sleep: seconds to sleep here at most; a longer pause is :class:`RetryLater`.
     :return: the ``request_id``, which the ledger holds, too.
     :raises SubmissionUnknownError: it cannot be known whether the API accepted. The intent stays in the ledger.
-    :raises GrokVideoError: the API did not accept. The intent is withdrawn.
+    :raises LedgerError: the intent could not be recorded, or another process of this task instance submits.
+    :raises GrokVideoError: the API did not accept. The ledger holds again what it held before.
     """
-    from airflow_provider_grokvideo.api.submitting import pause_before_resubmitting
+    from airflow_provider_grokvideo.api.retry import submit_retry_delay
 
     while True:
         attempt += 1
-        ledger.intend(fingerprint)
+        ledger.record_intent(prepared.fingerprint, prepared.address, prepared.summary)
         try:
-            request_id = hook.client.submit(request)
+            request_id = hook.client.submit(prepared.request)
         except SubmissionUnknownError as error:
             metrics.submission_unknown()
             raise unknown_error(str(error), hook.settings.base_url, time.time()) from error
         except GrokVideoError as error:
-            ledger.withdraw()
-            pause = pause_before_resubmitting(error, attempt=attempt, now=time.time(), give_up_at=give_up_at)
+            ledger.restore()
+            pause = submit_retry_delay(error, attempt=attempt, now=time.time(), deadline=submit_deadline)
             if pause is None:
                 raise
-            if pause > patience:
-                raise Postponed(pause, attempt, str(error)) from error
-            log.warning("Not accepted, nothing is billed: %s. Sending it again in %.1f s", error, pause)
+            if pause > max_sleep:
+                raise RetryLater(pause, attempt, str(error)) from error
+            log.warning("Not accepted; nothing was billed: %s. The next try is in %.1f s", error, pause)
             time.sleep(pause)
             continue
         log.info("Submitted generation %s", request_id)
         metrics.submitted()
-        ledger.submitted(fingerprint, request_id)
+        ledger.record_submitted(prepared.fingerprint, prepared.address, prepared.summary, request_id)
         return request_id
 
 
 def unknown_error(reason: str, base_url: str, at: float) -> SubmissionUnknownError:
-    """The error of a submission whose outcome nobody can tell, with what a person can do.
+    """Return the error of a submission with an unknown outcome, with what a person can do.
 
     :param at: when it was sent, in seconds since the epoch.
     """
     console = "https://console.x.ai" if "x.ai" in base_url else "the usage log in CometAPI's console"
     moment = pendulum.from_timestamp(at).to_datetime_string()
     return SubmissionUnknownError(
-        f"{reason}. It cannot be known whether the API accepted, and bills, this generation, so nothing is submitted "
-        f"again. Look it up at {console}, submitted about {moment} UTC. If it is there, adopt it with "
-        "GrokVideoSensor(request_id=…, output_path=…). To go on and perhaps pay twice, clear this task, or set "
+        f"{reason.rstrip('.')}. It cannot be known whether the API accepted, and bills, this generation, so nothing is "
+        f"submitted again. Look it up at {console}, submitted about {moment} UTC. If it is there, save it with "
+        "GrokVideoSensor(request_id=…, output_path=…). To submit again, and perhaps pay twice, clear this task, or set "
         'on_unknown_submission="resubmit"'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,13 @@ from dev.processes import StackError, T, wait_until
 
 CALL_TIMEOUT = 120
 """Seconds for one call: a busy machine makes the API server slow, not wrong."""
+REPEAT_FOR = 120
+"""Seconds for which a call is repeated that the API server refuses for a moment."""
+DAG_TIMEOUT = 120
+"""Seconds until a new DAG file is parsed and stored, on a busy machine."""
+REPEAT_PAUSE = 0.5
+# A locked SQLite is answered with 500 "Database error"; the transaction is rolled back.
+BUSY = {500, 502, 503, 504}
 FINISHED = ("success", "failed")
 # fmt: off
 REPEATED = {"timestamp", "level", "event", "error_detail", "logger", "filename", "lineno",
@@ -55,7 +63,20 @@ class AirflowClient:
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
-        """Call the API below /api/vN and return the JSON; anything but 2xx raises AirflowApiError."""
+        """Call the API below /api/vN and return the JSON.
+
+        What the server refuses for a moment is repeated. Any other answer than 2xx raises AirflowApiError.
+        """
+        deadline = time.monotonic() + REPEAT_FOR
+        while True:
+            try:
+                return self._call_once(method, path, **kwargs)
+            except AirflowApiError as error:
+                if error.status not in BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(REPEAT_PAUSE)
+
+    def _call_once(self, method: str, path: str, **kwargs: Any) -> Any:
         answer = self._http.request(method, f"{self._api}{path}", timeout=CALL_TIMEOUT, **kwargs)
         if answer.status_code == 401 and self.major >= 3:
             self.login()
@@ -76,7 +97,7 @@ class AirflowClient:
         """Poll ``predicate`` until it is truthy and return its answer; raise after ``timeout``."""
         return wait_until(predicate, timeout=timeout, what=what)
 
-    def wait_for_dag(self, dag_id: str, timeout: float = 30) -> None:
+    def wait_for_dag(self, dag_id: str, timeout: float = DAG_TIMEOUT) -> None:
         """Wait until the dag processor has stored the DAG; if it does not, raise with the import errors."""
 
         def known() -> bool:
@@ -103,14 +124,39 @@ class AirflowClient:
         run_id: str | None = None,
         logical_date: datetime | None = None,
     ) -> str:
-        """Start a run and return its run_id. The DAG is waited for if it is not known yet."""
+        """Start a run and return its run_id. The DAG is waited for if it is not known yet.
+
+        The run is named here, so that a repeated call cannot start a second one.
+        """
         self.wait_for_dag(dag_id)
-        body: dict[str, Any] = {"conf": conf or {}}
-        if run_id:
-            body["dag_run_id"] = run_id
+        now = datetime.now(UTC)
+        run_id = run_id or f"manual__{now.isoformat()}"
+        body: dict[str, Any] = {"conf": conf or {}, "dag_run_id": run_id}
         if self.major >= 3 or logical_date:
-            body["logical_date"] = (logical_date or datetime.now(UTC)).isoformat()
-        return self.call("POST", f"/dags/{quote(dag_id)}/dagRuns", json=body)["dag_run_id"]
+            body["logical_date"] = (logical_date or now).isoformat()
+        refusals: list[AirflowApiError] = []
+
+        def started() -> bool:
+            try:
+                self._call_once("POST", f"/dags/{quote(dag_id)}/dagRuns", json=body)
+            except AirflowApiError as error:
+                if error.status == 409 and refusals:
+                    # What was answered with an error has started the run after all.
+                    return True
+                # 404: the DAG is listed, but its serialized form is not stored yet.
+                if error.status not in {404, *BUSY}:
+                    raise
+                refusals.append(error)
+                return False
+            return True
+
+        try:
+            self.wait_until(started, DAG_TIMEOUT, f"a run of {dag_id} to start")
+        except AirflowApiError:
+            raise
+        except StackError as error:
+            raise StackError(f"{error}; the last answer: {refusals[-1]}") from None
+        return run_id
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         return self.call("GET", _run(dag_id, run_id))["state"]

@@ -44,6 +44,14 @@ INTERVALS_AIRFLOW_2 = {
     "API__ENABLE_XCOM_DESERIALIZE_SUPPORT": "True",
     "WEBSERVER__WORKERS": "1",
 }
+# A busy machine is slow, and nothing has failed: a call that is given up after Airflow's 5 s and repeated finds its
+# task started already, and fails it.
+PATIENT = {
+    "WORKERS__EXECUTION_API_TIMEOUT": "120",
+    "CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+    "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "180",
+    "DAG_PROCESSOR__STALE_DAG_THRESHOLD": "600",
+}
 QUIET = {
     "CORE__LOAD_EXAMPLES": "False",
     "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -75,6 +83,7 @@ def airflow_environment(
     options = {
         **QUIET,
         **INTERVALS,
+        **PATIENT,
         "CORE__DAGS_FOLDER": str(dags_folder),
         "CORE__PLUGINS_FOLDER": str(home / "plugins"),
         "CORE__EXECUTOR": executor,

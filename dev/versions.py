@@ -1,6 +1,7 @@
 """``make test-versions``: the built wheel in every version of Airflow that has a lock in dev/constraints.
 
-Writes what it measured into docs/versions.md. With arguments, e.g. ``3.0.6``, only those versions, and no document.
+Writes what it measured into docs/versions.md and README.md, but only where every test passed in every version.
+With arguments, e.g. ``3.0.6``, it tests only those versions and writes nothing.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Environment:
     facts: dict[str, str] = field(default_factory=dict)
     failed: bool = False
     problem: str = ""
+    full_python: str = ""
     seconds: float = 0
 
     @property
@@ -74,7 +76,8 @@ def environments(wanted: list[str]) -> list[Environment]:
 
 def interpreter(version: str) -> str | None:
     """A Python of this version: this one, one on PATH, or one of pyenv's."""
-    installed = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    installed = sorted(pyenv.glob(f"versions/{version}.*/bin/python"))
     for candidate in (sys.executable, shutil.which(f"python{version}"), *map(str, installed)):
         if candidate and _version_of(candidate) == version:
             return candidate
@@ -158,6 +161,7 @@ def check(environment: Environment, wheel: Path) -> None:
     began = time.monotonic()
     try:
         if install(environment, wheel):
+            environment.full_python = _full_python(environment)
             test(environment)
     except (RuntimeError, subprocess.TimeoutExpired) as error:
         environment.failed, environment.problem = True, str(error)
@@ -176,10 +180,12 @@ def table(checked: list[Environment]) -> str:
     rows = [head, ["---"] * len(head)]
     for one in checked:
         if not one.outcomes:
-            rows.append([one.airflow, one.python, one.problem.splitlines()[0], *[""] * (len(head) - 3)])
+            rows.append(
+                [one.airflow, one.python, *(one.problem.splitlines()[:1] or ["no report"]), *[""] * (len(head) - 3)]
+            )
             continue
         cells = [_cell(one.outcomes.get(column, Counter())) for column in COLUMNS]
-        rows.append([one.airflow, _full_python(one), *cells, *(one.facts.get(fact, "") for fact in facts)])
+        rows.append([one.airflow, one.full_python, *cells, *(one.facts.get(fact, "") for fact in facts)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -210,15 +216,48 @@ Before Airflow 3.1 the connection form needs `apache-airflow-providers-fab`, as 
 """
 
 
-def write_down(result: str, release: str) -> None:
-    """Into the documentation, and between the marks in the README."""
+def objections(checked: list[Environment]) -> list[str]:
+    """Return why a table of these environments must not be published; none if every test passed in each."""
+    found = []
+    for one in checked:
+        if one.problem:
+            found.append(f"{one.name}: {one.problem.splitlines()[0]}")
+            continue
+        outcomes = one.outcomes.items()
+        failures = [f"{count['failed']} failed in {column}" for column, count in outcomes if count["failed"]]
+        failures += [
+            f"nothing passed in {column}" for column in COLUMNS if not one.outcomes.get(column, {}).get("passed")
+        ]
+        if one.failed and not failures:
+            failures = ["pytest did not end well"]
+        found += [f"{one.name}: {failure}" for failure in failures]
+    return found or ([] if checked else ["no version was tested"])
+
+
+def write_down(result: str, release: str, root: Path = ROOT) -> None:
+    """Write the table into the documentation, and between the marks in the README."""
     text = DOCUMENT.format(date=f"{datetime.now(UTC):%Y-%m-%d}", release=release, table=result)
-    (ROOT / "docs" / "versions.md").write_text(text)
-    readme = ROOT / "README.md"
+    (root / "docs" / "versions.md").write_text(text)
+    readme = root / "README.md"
     before, _, rest = readme.read_text().partition(BEGIN)
     _, mark, after = rest.partition(END)
     if mark:
         readme.write_text(f"{before}{BEGIN}\n{result}\n{END}{after}")
+
+
+def publish(checked: list[Environment], release: str, root: Path = ROOT) -> bool:
+    """Write the table down, unless there is an objection, which is printed. Return whether it was written."""
+    if reasons := objections(checked):
+        print("docs/versions.md and README.md are left as they are:", *reasons, sep="\n  ", flush=True)
+        return False
+    write_down(table(checked), release, root)
+    return True
+
+
+def exit_code(checked: list[Environment]) -> int:
+    """Return 1 if a test failed, or if nothing was tested. A Python that is not installed here is no failure."""
+    failed = any(one.failed or any(count["failed"] for count in one.outcomes.values()) for one in checked)
+    return int(failed or not any(one.outcomes for one in checked))
 
 
 def main() -> int:
@@ -227,11 +266,10 @@ def main() -> int:
     wheel = prepare()
     with ThreadPoolExecutor(PARALLEL) as pool:
         list(pool.map(lambda one: check(one, wheel), checked))
-    result = table(checked)
-    print(f"\n{result}\n")
+    print(f"\n{table(checked)}\n")
     if not wanted:
-        write_down(result, release=wheel.name.split("-")[1])
-    return int(any(one.failed for one in checked) or not any(one.outcomes for one in checked))
+        publish(checked, release=wheel.name.split("-")[1])
+    return exit_code(checked)
 
 
 if __name__ == "__main__":

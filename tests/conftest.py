@@ -11,13 +11,24 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-_home = tempfile.TemporaryDirectory(prefix="grokvideo-tests-")
-os.environ.setdefault("AIRFLOW_HOME", _home.name)
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "false")
+# The Airflow of whoever runs the tests is neither read nor written. Each worker of pytest-xdist has a home of its own.
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW_"))]:
+    del os.environ[_name]
+_home = tempfile.TemporaryDirectory(prefix="grokvideo-tests-", ignore_cleanup_errors=True)
+os.environ["AIRFLOW_HOME"] = _home.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
 
 # A slow machine is no failure.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep tests that share something on one worker of pytest-xdist."""
+    from tests.support.scheduling import make_scheduler
+
+    return make_scheduler(config, log)
 
 
 @pytest.fixture

@@ -13,19 +13,18 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 from urllib3.util.connection import create_connection
 
-from airflow_provider_grokvideo.exceptions import DownloadError
+from airflow_provider_grokvideo.api.protocol import Settings
+from airflow_provider_grokvideo.api.transport import RoutedAdapter
+from airflow_provider_grokvideo.exceptions import DownloadError, GrokVideoError
 
 CHUNK = 256 * 1024
 MAX_REDIRECTS = 5
@@ -33,6 +32,7 @@ MIN_SPEED = 1024
 """Bytes per second."""
 SPEED_WINDOW = 60.0
 """Seconds of waiting for the host, over which the speed is measured."""
+_HEADERS = {"User-Agent": requests.utils.default_user_agent(), "Accept": "*/*", "Accept-Encoding": "identity"}
 _TICK = 0.25
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _EXPIRED_URL_STATUSES = frozenset({401, 403, 404, 410})
@@ -48,28 +48,22 @@ class VideoTooLargeError(DownloadError):
 
 
 @contextmanager
-def open_video(
-    url: str,
-    route: Mapping[str, Any],
-    *,
-    timeout: float,
-    max_bytes: float = math.inf,
-    allow_private_hosts: bool = True,
-) -> Iterator[Iterator[bytes]]:
+def open_video(url: str, settings: Settings, *, max_bytes: float = math.inf) -> Iterator[Iterator[bytes]]:
     """GET a video, and yield its bytes as they come, in pieces of about ``CHUNK``.
 
-    :param route: proxies and certificates, as arguments of requests.
-    :param timeout: seconds until the headers are there, redirects included, and between two bytes.
-    :param allow_private_hosts: ``False`` refuses to connect to addresses that are not public.
+    :param settings: their proxy and certificates are used here, too, and not their key. ``request_timeout`` is for the
+        time until the headers are there, redirects included, and between two bytes.
     :raises DownloadError: the video does not come, or not as a whole. Neither the URL's query nor what the host
         sent instead is in it.
     """
     with ExitStack() as stack:
         stack.enter_context(_queries_hidden_in_logs())
         watchdog = stack.enter_context(_Watchdog())
-        session = stack.enter_context(_session(watchdog, allow_private_hosts))
+        adapter = _Adapter(watchdog, settings)
+        stack.callback(adapter.close)
+        timeout = settings.request_timeout
         watchdog.expect(timeout, f"timed out: no answer from the video's host within {timeout:g} s")
-        response = stack.enter_context(_follow(session, url, {**route, "timeout": timeout}, watchdog))
+        response = stack.enter_context(_follow(adapter, url, timeout, watchdog))
         watchdog.pause()
         if response.status_code != requests.codes.ok:
             expired = " (the URL has expired)" if response.status_code in _EXPIRED_URL_STATUSES else ""
@@ -77,30 +71,23 @@ def open_video(
         yield _pieces(response, watchdog, max_bytes)
 
 
-def _session(watchdog: _Watchdog, allow_private_hosts: bool) -> requests.Session:
-    session = requests.Session()
-    session.auth = _NoAuth()
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, _Adapter(watchdog, allow_private_hosts))
-    return session
-
-
-def _follow(session: requests.Session, url: str, route: Mapping[str, Any], watchdog: _Watchdog) -> requests.Response:
+def _follow(adapter: _Adapter, url: str, timeout: float, watchdog: _Watchdog) -> requests.Response:
     """Return the first answer that is no redirection. Each request is made anew, without what came before."""
     for _ in range(MAX_REDIRECTS + 1):
         response, failure = None, ""
         try:
             if urlsplit(url).scheme not in {"http", "https"}:
                 raise DownloadError("the video's URL is not an http(s) URL")
-            response = session.get(
-                url, stream=True, allow_redirects=False, headers={"Accept-Encoding": "identity"}, **route
-            )
+            # Not by a session: it reads the body of a redirection, and sends what it finds in a .netrc file.
+            request = requests.Request("GET", url, headers=_HEADERS).prepare()
+            response = adapter.send(request, stream=True, timeout=timeout)
             location = response.headers.get("location")
             if response.status_code not in _REDIRECTS or location is None:
                 return response
             response.close()
             url = urljoin(url, location.encode("latin-1", "replace").decode("utf-8", "replace"))
+        except GrokVideoError:
+            raise
         except _ERRORS as error:
             failure = watchdog.reason or f"no answer from the video's host: {_words(error)}"
         if failure:
@@ -210,13 +197,13 @@ class _Watchdog:
                 continue
 
 
-class _Adapter(HTTPAdapter):
+class _Adapter(RoutedAdapter):
     """Connections that a watchdog knows, and that go to public addresses only, if so wanted."""
 
-    def __init__(self, watchdog: _Watchdog, allow_private_hosts: bool) -> None:
+    def __init__(self, watchdog: _Watchdog, settings: Settings) -> None:
         self._watchdog = watchdog
-        self._allow_private_hosts = allow_private_hosts
-        super().__init__()
+        self._allow_private_hosts = settings.allow_private_hosts
+        super().__init__(settings)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -253,13 +240,6 @@ class _Adapter(HTTPAdapter):
                 return connection
 
         return WatchedConnection
-
-
-class _NoAuth(AuthBase):
-    """Keeps requests from sending what it finds in a .netrc file or in the URL."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
 
 
 def _connect_to_public(connection: Any) -> socket.socket:

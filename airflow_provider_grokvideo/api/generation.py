@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
 
-from airflow_provider_grokvideo.api.media import is_web_url
+from airflow_provider_grokvideo.api.text import ERROR_LIMIT, NAME_LIMIT, clean, holds_key, is_video_url, shown_id
 from airflow_provider_grokvideo.exceptions import ServerError
 
 State = Literal["pending", "done", "failed", "expired", "moderated"]
@@ -35,12 +35,15 @@ _STATES: Mapping[str, State] = {
 _URL_KEYS = ("url", "video_url", "result_url", "public_url", "output_url", "download_url")
 _DEEPEST = 8
 """Layers and lists below which nothing is looked for: no answer of the API is nested so deep."""
+_LONGEST_SECONDS = 24 * 3600.0
+_MOST_TICKS = 10**16
+"""A million US dollars; what is above, or no number, is no price."""
 _VIDEO_KEYS = ("video", "output", "result", "videos", "file_output", "data", "unsigned_urls")
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One generation as the API last described it.
+    """One generation as the API last described it. Its texts are clean: see :mod:`.text`.
 
     :param request_id: the id that the submission returned.
     :param state: ``done`` only where there is a ``video_url``; an unknown status is ``pending``.
@@ -76,27 +79,32 @@ class Generation:
         return bool(self.raw_status) and _normal(self.raw_status) not in _STATES
 
 
-def read_generation(request_id: str, document: object) -> Generation:
-    """The generation that a poll's JSON document describes.
+def read_generation(request_id: str, document: object, key: str = "") -> Generation:
+    """Return the generation that a poll's JSON document describes.
 
     :param request_id: the id that was asked about.
     :param document: the parsed body, ``None`` for an empty one.
+    :param key: the API key, which no text may hold.
     :raises ServerError: where the document is not an object.
     """
+    request_id = shown_id(request_id, key)
     if document is None:
         return Generation(request_id, "pending")
     if not isinstance(document, Mapping):
         raise ServerError(f"the answer is a {type(document).__name__}, not an object", request_id=request_id)
     layers = _layers(document)
-    statuses = [status for layer in layers if (status := _text(layer.get("status")))]
+    statuses = [status for layer in layers if (status := clean(_text(layer.get("status")), key, NAME_LIMIT))]
     states = [_STATES.get(_normal(status)) for status in statuses]
     if states and all(state == "pending" for state in states):
         # Nearly every poll: the search for a video, an error and a price would find nothing that counts.
         return Generation(
-            request_id, "pending", progress=_progress(layers), model=_model(layers), raw_status=statuses[0]
+            request_id, "pending", progress=_progress(layers), model=_model(layers, key), raw_status=statuses[0]
         )
     video_url = _video_url(layers)
-    error_code, error_message = _error(layers)
+    if video_url and holds_key(video_url, key):
+        video_url = None
+    code, message = _error(layers)
+    error_code, error_message = clean(code, key, NAME_LIMIT), clean(message, key)
     state = _state(states, video_url, error_code or error_message)
     generation = Generation(
         request_id,
@@ -104,7 +112,7 @@ def read_generation(request_id: str, document: object) -> Generation:
         progress=_progress(layers),
         video_url=video_url,
         duration=_duration(layers),
-        model=_model(layers),
+        model=_model(layers, key),
         cost_usd=_cost(layers),
         raw_status=statuses[0] if statuses else "",
     )
@@ -119,12 +127,16 @@ def is_moderation(code: str, message: str) -> bool:
     return "moderat" in words or "content policy" in words or "content_policy" in words
 
 
-def read_error(document: object) -> tuple[str, str]:
-    """Code and message of ``{error: {code, message}}``, ``{code, error}`` or ``{code, message}``."""
+def read_error(document: object, key: str = "") -> tuple[str, str]:
+    """Return code and message of ``{error: {code, message}}``, ``{code, error}`` or ``{code, message}``.
+
+    :param key: the API key, which no text may hold.
+    """
     if not isinstance(document, Mapping):
         return "", ""
     code, message = _error([document])
-    return code or _code(document), message or _text(document.get("message")) or _text(document.get("detail"))
+    message = message or _text(document.get("message")) or _text(document.get("detail"))
+    return clean(code or _code(document), key, NAME_LIMIT), clean(message, key, ERROR_LIMIT)
 
 
 def _state(states: list[State | None], video_url: str | None, error: str) -> State:
@@ -161,7 +173,9 @@ def _settle_moderation(generation: Generation, layers: list[Mapping[str, Any]]) 
         return generation
     if _STATES.get(_normal(generation.raw_status)) != "done":
         return generation
-    return replace(generation, error_code=NO_VIDEO_URL, error_message="the API calls it done but names no video")
+    return replace(
+        generation, error_code=NO_VIDEO_URL, error_message="the API calls it done but names no usable video URL"
+    )
 
 
 def _layers(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -184,20 +198,20 @@ def _video_url(layers: list[Mapping[str, Any]]) -> str | None:
         if url := _url_in({key: layer.get(key) for key in _URL_KEYS}):
             return url
     for layer in layers:
-        if _STATES.get(_normal(_text(layer.get("status")))) == "done" and is_web_url(layer.get("fail_reason")):
+        if _STATES.get(_normal(_text(layer.get("status")))) == "done" and is_video_url(layer.get("fail_reason")):
             return str(layer["fail_reason"])
     return None
 
 
 def _url_in(value: object, depth: int = 0) -> str | None:
-    if is_web_url(value):
+    if is_video_url(value):
         return str(value)
     if depth == _DEEPEST:
         return None
     if isinstance(value, list):
         return next((url for item in value[:100] if (url := _url_in(item, depth + 1))), None)
     if isinstance(value, Mapping):
-        named = next((str(value[key]) for key in _URL_KEYS if is_web_url(value.get(key))), None)
+        named = next((str(value[key]) for key in _URL_KEYS if is_video_url(value.get(key))), None)
         stored = value.get("file_output")
         return named or (_url_in(stored, depth + 1) if isinstance(stored, Mapping) else None)
     return None
@@ -214,7 +228,7 @@ def _error(layers: list[Mapping[str, Any]]) -> tuple[str, str]:
             return _code(layer), _text(error)
     for layer in layers:
         reason = _text(layer.get("fail_reason"))
-        if reason and not is_web_url(reason):
+        if reason and not _is_web_address(reason):
             return _code(layer), reason
     return "", ""
 
@@ -234,8 +248,12 @@ def _media(layer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
                 yield media
 
 
-def _model(layers: list[Mapping[str, Any]]) -> str | None:
-    return next((model for layer in layers if (model := _text(layer.get("model")))), None)
+def _is_web_address(reason: str) -> bool:
+    return reason[:8].lower().startswith(("http://", "https://")) and not any(map(str.isspace, reason))
+
+
+def _model(layers: list[Mapping[str, Any]], key: str) -> str | None:
+    return next((model for layer in layers if (model := clean(_text(layer.get("model")), key, NAME_LIMIT))), None)
 
 
 def _progress(layers: list[Mapping[str, Any]]) -> int | None:
@@ -252,7 +270,7 @@ def _duration(layers: list[Mapping[str, Any]]) -> float | None:
         in_video = video.get("duration") if isinstance(video, Mapping) else None
         for value in (in_video, layer.get("duration"), layer.get("seconds")):
             number = _number(value)
-            if number is not None and number >= 0:
+            if number is not None and 0 <= number <= _LONGEST_SECONDS:
                 return int(number) if number == int(number) else number
     return None
 
@@ -261,7 +279,7 @@ def _cost(layers: list[Mapping[str, Any]]) -> Decimal | None:
     for layer in layers:
         usage = layer.get("usage")
         ticks = _number(usage.get("cost_in_usd_ticks")) if isinstance(usage, Mapping) else None
-        if ticks is not None and ticks >= 0:
+        if ticks is not None and 0 <= ticks <= _MOST_TICKS:
             return Decimal(int(ticks)) / TICKS_PER_USD
     return None
 

@@ -1,49 +1,68 @@
-"""Images and videos as a request names them: URL, data URI, stored file, or path."""
+"""Images, videos and audio as a request names them: URL, data URI, stored file, or path."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import re
+import os
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from airflow_provider_grokvideo.api.redaction import redact_value
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 
-Media = str | Mapping[str, str]
+Media = str | Mapping[str, Any] | os.PathLike[str]
+MediaKind = Literal["image", "video", "audio"]
 
 MAX_IMAGE_BYTES = 15 * 1024 * 1024
 """Base64 makes this 20 MiB, the largest message xAI's own clients may send."""
-_SHOWN_DEPTH = 5
-_QUERY = re.compile(r"\?.*=")
 
-_IMAGE_SIGNATURES: tuple[tuple[bytes, int, str], ...] = (
-    (b"\xff\xd8\xff", 0, "image/jpeg"),
-    (b"\x89PNG\r\n\x1a\n", 0, "image/png"),
-    (b"WEBP", 8, "image/webp"),
-    (b"GIF8", 0, "image/gif"),
-    (b"BM", 0, "image/bmp"),
-    (b"ftypavif", 4, "image/avif"),
-    (b"ftypheic", 4, "image/heic"),
+_ACCEPTED_IMAGES = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp"}
+_FTYP_IMAGES = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "HEIC")
+_IMAGE_STARTS: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"<svg", "SVG"),
 )
+_IMAGE_HEAD = 32
+"""Bytes that tell the format."""
+
+
+def image_format(head: bytes) -> str | None:
+    """Return the name of an image's format, told from its first bytes, or ``None``."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[4:8] == b"ftyp":
+        return _FTYP_IMAGES.get(head[8:12])
+    return next((name for start, name in _IMAGE_STARTS if head.startswith(start)), None)
 
 
 def image_data_uri(content: bytes, *, name: str = "image", given: str = "") -> str:
-    """The data URI of an image, its type taken from the content.
+    """Return the data URI of an image, its type taken from the content.
 
-    :raises InvalidRequestError: where the content is not an image or is too large.
+    :raises InvalidRequestError: the content is no JPEG, PNG or WebP image, or is too large.
     """
     if len(content) > MAX_IMAGE_BYTES:
         raise invalid(name, given, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
-    for signature, offset, mime_type in _IMAGE_SIGNATURES:
-        if content[offset : offset + len(signature)] == signature:
-            return f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
-    raise invalid(name, given, "an image; the content is not JPEG, PNG, WebP, GIF, BMP, AVIF or HEIC")
+    mime_type = _image_type(name, given, content)
+    return f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
+
+
+def _image_type(name: str, given: str, content: bytes) -> str:
+    found = image_format(content[:_IMAGE_HEAD])
+    if found in _ACCEPTED_IMAGES:
+        return _ACCEPTED_IMAGES[found]
+    about = f"its content is {found}" if found else "its content is not JPEG, PNG or WebP"
+    raise invalid(name, given, f"a JPEG, PNG or WebP image; {about}. Convert it")
 
 
 def is_web_url(value: object) -> bool:
-    """Whether a value is an absolute http(s) URL."""
+    """Return whether a value is an absolute http(s) URL."""
     if not isinstance(value, str) or any(character.isspace() for character in value):
         return False
     try:
@@ -55,25 +74,9 @@ def is_web_url(value: object) -> bool:
 
 def shown(value: object, limit: int = 200) -> str:
     """A value as it may stand in a message or log: short, without image bytes, without a URL's signature."""
-    value = _without_secrets(value)
-    text = value if isinstance(value, str) else repr(value)
+    redacted = redact_value(value)
+    text = redacted if isinstance(redacted, str) else repr(redacted)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
-
-
-def _without_secrets(value: object, depth: int = 0) -> object:
-    if depth > _SHOWN_DEPTH:
-        return "…"
-    if isinstance(value, str):
-        if value.lower().startswith("data:"):
-            head, _, content = value.partition(",")
-            return f"{head[:40]},… ({len(content)} characters)"
-        # Also what was meant as a URL and is none, e.g. for want of its scheme.
-        return without_query(value) if "://" in value or _QUERY.search(value) else value
-    if isinstance(value, Mapping):
-        return {key: _without_secrets(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_secrets(item, depth + 1) for item in value]
-    return value
 
 
 def invalid(name: str, value: object, allowed: str) -> InvalidRequestError:
@@ -82,30 +85,48 @@ def invalid(name: str, value: object, allowed: str) -> InvalidRequestError:
     return InvalidRequestError(f"{name}={repr(text) if text == value else text} is not allowed; allowed: {allowed}")
 
 
-def checked_media(name: str, media: object, what: Literal["image", "video"]) -> Media:
-    """The media, ``{"url": …}`` as the URL alone.
+def path_text(value: object) -> str | None:
+    """Return the text of a path object, or ``None`` for anything else.
+
+    ``ObjectStoragePath`` and other paths of universal_pathlib are no ``os.PathLike`` in all versions; their text
+    holds the store and its connection.
+    """
+    if isinstance(value, str | bytes | Mapping):
+        return None
+    if isinstance(getattr(value, "protocol", None), str) and hasattr(value, "path"):
+        return str(value)
+    return os.fsdecode(value) if isinstance(value, os.PathLike) else None
+
+
+def validate_media(name: str, media: object, what: MediaKind) -> str | Mapping[str, str]:
+    """Return the media as text or ``{"file_id": …}``; ``{"url": …}`` as the URL alone, a path object as its text.
 
     :raises InvalidRequestError: it is none.
     """
     if isinstance(media, Mapping):
         if set(media) == {"url"}:
             name, media = f"{name}.url", media["url"]
-        elif set(media) == {"file_id"} and isinstance(media["file_id"], str) and media["file_id"].strip():
-            return media
+        elif what != "audio" and set(media) == {"file_id"} and _is_text(media["file_id"]):
+            return {"file_id": media["file_id"]}
         else:
             raise invalid(name, media, "{'url': …} or {'file_id': …}")
-    path_too = ", or a path to read it from" if what == "image" else ""
+    media = path_text(media) or media
+    path_too = ", or a path to read it from" if what == "image" else "; a path is not: the API fetches it itself"
     allowed = f"an http(s) URL or a base64 data URI of the {what}{path_too}"
     if not isinstance(media, str) or not media.strip():
         raise invalid(name, media, allowed)
     if media.lower().startswith("data:"):
         _check_data_uri(name, media, what)
-    elif not is_web_url(media) and (what == "video" or media.lower().startswith(("http:", "https:"))):
+    elif not is_web_url(media) and (what != "image" or media.lower().startswith(("http:", "https:"))):
         raise invalid(name, media, allowed)
     return media
 
 
-def _check_data_uri(name: str, uri: str, what: str) -> None:
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _check_data_uri(name: str, uri: str, what: MediaKind) -> None:
     head, comma, content = uri.partition(",")
     allowed = f"data:{what}/…;base64,<base64 of the {what}>"
     if not comma or not head.lower().startswith(f"data:{what}/") or not head.lower().endswith(";base64"):
@@ -118,29 +139,22 @@ def _check_data_uri(name: str, uri: str, what: str) -> None:
         raise invalid(name, uri, allowed) from None
     if not decoded:
         raise invalid(name, uri, allowed)
+    if what == "image":
+        _image_type(name, uri, decoded)
 
 
 def is_path(media: object) -> bool:
-    """Whether a medium is named by a path, which is to be read before it is sent."""
+    """Return whether a medium is named by a path, which is to be read before it is sent."""
     return isinstance(media, str) and not media.lower().startswith("data:") and not is_web_url(media)
 
 
-def wire_media(media: Media | None) -> dict[str, str] | None:
-    """A medium as the API takes it."""
+def media_to_json(media: object) -> dict[str, Any] | None:
+    """Return a validated medium as the API takes it."""
     if media is None:
         return None
-    return {"url": media} if isinstance(media, str) else dict(media)
+    return dict(media) if isinstance(media, Mapping) else {"url": str(media)}
 
 
 def without_query(url: object) -> str:
     """A URL without what may be a signature."""
     return str(url).split("?", 1)[0].split("#", 1)[0]
-
-
-def check_seconds(name: str, value: object) -> None:
-    """Refuse an interval or timeout that is none.
-
-    :raises InvalidRequestError: names the argument and the value.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise invalid(name, value, "a number of seconds above 0")

@@ -14,14 +14,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
+from airflow_provider_grokvideo.api.exchange import HTTPResponse
 from airflow_provider_grokvideo.api.generation import Generation, is_moderation, read_error, read_generation
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.text import NAME_LIMIT, clean, is_usable_id, shown_id
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
     AuthenticationError,
     GenerationNotFoundError,
     GrokVideoError,
     InsufficientQuotaError,
+    InvalidRequestError,
     RateLimitError,
     RequestRejectedError,
     ServerError,
@@ -43,7 +46,10 @@ _FINAL_SERVER_CODES = frozenset({"invalid_request", "model_not_found"})
 """CometAPI answers a missing field with 500 and an unknown model with 503; neither was accepted."""
 _TIMED_OUT = frozenset({408, 499})
 """Codes of the 400s by which a server says that it, or a gateway before it, gave up."""
-_MAX_MESSAGE = 500
+_SUMMARY_LIMIT = 200
+"""Bytes of an unreadable body that a message quotes."""
+_LONGEST_INTEGER = 40
+"""Digits. Python refuses to read thousands of them, and no field of the API has so many."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,9 @@ class Settings:
     :param max_requests_per_second: of one process, while polling.
     :param proxy: URL of a proxy, also for fetching videos; default: the environment's.
     :param verify: check TLS certificates: yes, no, or against this CA file.
-    :param allow_private_hosts: download videos from loopback, link-local and private addresses, too.
+    :param max_submissions_per_second: of one process; ``None`` for no limit.
+    :param allow_private_hosts: whether videos may be fetched from private and link-local addresses.
+    :param conn_id: the Airflow connection, for messages.
     """
 
     base_url: str = COMETAPI_URL
@@ -67,7 +75,14 @@ class Settings:
     max_requests_per_second: float = 20.0
     proxy: str | None = field(default=None, repr=False)
     verify: bool | str = True
+    max_submissions_per_second: float | None = None
     allow_private_hosts: bool = True
+    conn_id: str = field(default="", compare=False)
+
+    @property
+    def connection(self) -> str:
+        """The connection as messages name it."""
+        return f"connection {self.conn_id!r}" if self.conn_id else "the connection"
 
     @property
     def speaks_xai(self) -> bool:
@@ -85,13 +100,7 @@ class Call:
     body: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One HTTP response, read whole. Header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+Answer = HTTPResponse
 
 
 def headers(settings: Settings) -> dict[str, str]:
@@ -101,9 +110,13 @@ def headers(settings: Settings) -> dict[str, str]:
     """
     key = settings.api_key
     if not key:
-        raise AuthenticationError("the connection has no API key: put it into the password")
+        raise AuthenticationError(
+            f'{_capital(settings.connection)} has no API key. Enter it in the field "API key" (password).'
+        )
     if not key.isascii() or not key.isprintable() or any(character.isspace() for character in key):
-        raise AuthenticationError("the connection's API key has characters that no key has; copy it again")
+        raise AuthenticationError(
+            f"The API key of {settings.connection} has characters that no key has; copy it again."
+        )
     return {"Authorization": f"Bearer {key}", "Accept": "application/json"}
 
 
@@ -119,7 +132,14 @@ def submit_call(settings: Settings, request: VideoRequest) -> Call:
 
 
 def poll_url(settings: Settings, request_id: str) -> str:
-    """Where a generation is asked about."""
+    """Return where a generation is polled.
+
+    :raises InvalidRequestError: the id cannot stand in a URL.
+    """
+    if not is_usable_id(request_id):
+        raise InvalidRequestError(
+            f"request_id={shown_id(request_id)!r} is no id of a generation: up to 512 printable characters. Not polled."
+        )
     return f"{settings.base_url}/videos/{quote(request_id, safe='')}"
 
 
@@ -141,22 +161,29 @@ def read_submission(settings: Settings, answer: Answer) -> str:
     :raises SubmissionUnknownError: it cannot be known whether the API accepted.
     """
     if 200 <= answer.status < 300:
-        document = _json(answer)
-        request_id = _request_id(document)
-        if request_id is None:
+        candidates = _request_ids(_json(answer))
+        usable = next((one for one in candidates if is_usable_id(one, settings.api_key)), None)
+        if usable is not None:
+            return usable
+        if candidates:
             raise SubmissionUnknownError(
-                f"the API answered HTTP {answer.status} without a request_id: {_excerpt(settings, answer)}"
+                f"the API answered HTTP {answer.status} with a request_id that cannot be used: "
+                f"{clean(candidates[0], settings.api_key)!r}"
             )
-        return request_id
+        raise SubmissionUnknownError(
+            f"the API answered HTTP {answer.status} without a request_id: {_summarize_body(settings, answer)}"
+        )
     error = read_api_error(settings, answer)
-    accepted_maybe = (isinstance(error, ServerError) or answer.status == 303) and error.code not in _FINAL_SERVER_CODES
+    accepted_maybe = (
+        isinstance(error, ServerError) or answer.status == 303 or answer.status < 200
+    ) and error.code not in _FINAL_SERVER_CODES
     if accepted_maybe:
         raise SubmissionUnknownError(f"the API answered with an error after taking the request: {error}")
     raise error
 
 
-def judge_lost_submission(reason: str, *, body_sent: bool) -> GrokVideoError:
-    """The error for a submission that got no answer.
+def submission_transport_error(reason: str, *, body_sent: bool) -> GrokVideoError:
+    """Return the error for a submission that got no answer.
 
     :param reason: what the transport said.
     :param body_sent: whether any byte of the body was handed to the connection. Headers alone are no request.
@@ -171,26 +198,27 @@ def read_poll(settings: Settings, request_id: str, answer: Answer) -> Generation
 
     :raises ApiError: what the answer says instead.
     """
+    request_id = shown_id(request_id, settings.api_key)
     if 200 <= answer.status < 300:
         document = _json(answer)
         if document is _UNREADABLE:
             raise ServerError(
-                f"the answer is not JSON: {_excerpt(settings, answer)}",
+                f"the answer is not JSON: {_summarize_body(settings, answer)}",
                 status=answer.status,
                 request_id=request_id,
             )
-        generation = read_generation(request_id, document)
+        generation = read_generation(request_id, document, settings.api_key)
         if not generation.is_final and not generation.raw_status:
-            code, message = read_error(document)
+            code, message = read_error(document, settings.api_key)
             if _NOT_FOUND.search(code):
                 raise GenerationNotFoundError(message, status=answer.status, code=code, request_id=request_id)
         return generation
-    code, message = _said(settings, answer)
+    code, message = _error_fields(settings, answer)
     if answer.status in {400, 403, 422} and is_moderation(code, message):
         document = _json(answer)
-        refused = read_generation(request_id, document if isinstance(document, Mapping) else {})
+        refused = read_generation(request_id, document if isinstance(document, Mapping) else {}, settings.api_key)
         return Generation(
-            request_id,
+            refused.request_id,
             "moderated",
             cost_usd=refused.cost_usd,
             model=refused.model,
@@ -209,16 +237,18 @@ def read_models(settings: Settings, answer: Answer) -> list[str]:
         raise read_api_error(settings, answer)
     document = _json(answer)
     if not isinstance(document, Mapping):
-        raise ServerError(f"the answer is not JSON: {_excerpt(settings, answer)}", status=answer.status)
+        raise ServerError(f"the answer is not JSON: {_summarize_body(settings, answer)}", status=answer.status)
     listed = document.get("data") or document.get("models")
     models = listed if isinstance(listed, list) else []
-    return [model["id"] for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str)]
+    names = [model["id"] for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str)]
+    return [clean(name, settings.api_key, NAME_LIMIT) for name in names]
 
 
 def read_api_error(settings: Settings, answer: Answer, request_id: str | None = None) -> ApiError:
     """The typed error of an answer that is not a success."""
-    code, message = _said(settings, answer)
-    message = message or f"the API answered {_excerpt(settings, answer)}"
+    request_id = request_id and shown_id(request_id, settings.api_key)
+    code, message = _error_fields(settings, answer)
+    message = message or f"the API answered {_summarize_body(settings, answer)}"
     status = answer.status
     words = f"{code} {message}"
     out_of_credit = bool(_OUT_OF_CREDIT.search(words))
@@ -234,7 +264,8 @@ def read_api_error(settings: Settings, answer: Answer, request_id: str | None = 
         message = f"the account is out of credit: {message}"
     elif status in {401, 403} or (status == 400 and _BAD_KEY.search(words)):
         kind = AuthenticationError
-        message = f"the API {'does not let this key do that' if status == 403 else 'refuses the key'}: {message}"
+        verdict = "does not let the key of {} do that" if status == 403 else "rejected the key of {}"
+        message = f"The API {verdict.format(settings.connection)}: {message}"
     elif request_id is not None and (status == 404 or (status == 400 and _NOT_FOUND.search(words))):
         kind = GenerationNotFoundError
     elif 300 <= status < 400:
@@ -247,10 +278,13 @@ def read_api_error(settings: Settings, answer: Answer, request_id: str | None = 
     return kind(message, status=status, code=code, request_id=request_id)
 
 
-def _said(settings: Settings, answer: Answer) -> tuple[str, str]:
-    """Code and message of an error, without the key."""
-    code, message = read_error(_json(answer))
-    return _clean(settings, code), _clean(settings, message)
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _error_fields(settings: Settings, answer: Answer) -> tuple[str, str]:
+    """Return code and message of an error, clean."""
+    return read_error(_json(answer), settings.api_key)
 
 
 def retry_after(response_headers: Mapping[str, str]) -> float | None:
@@ -268,39 +302,45 @@ _UNREADABLE = object()
 
 
 def _json(answer: Answer) -> object:
-    """The parsed body, ``None`` for an empty one, ``_UNREADABLE`` for what is no JSON."""
+    """Return the parsed body, ``None`` for an empty one, ``_UNREADABLE`` for what is no JSON."""
+    if answer.body_error:
+        return _UNREADABLE
     if not answer.body.strip():
         return None
     try:
-        return json.loads(answer.body)
+        return json.loads(answer.body, parse_int=_integer)
     except (ValueError, RecursionError):
         return _UNREADABLE
 
 
-def _request_id(document: object) -> str | None:
-    """The id in ``{request_id}``, or in a gateway's ``{data: {request_id | task_id}}``, ``{id}`` or ``{data}``."""
+def _integer(digits: str) -> int | None:
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else None
+
+
+def _request_ids(document: object) -> list[str]:
+    """Return the ids in ``{request_id}``, or a gateway's ``{data: {request_id | task_id}}``, ``{id}`` or ``{data}``."""
     if not isinstance(document, Mapping):
-        return None
-    for layer in (document, document.get("data")):
-        if isinstance(layer, Mapping):
-            for key in ("request_id", "task_id", "id"):
-                value = layer.get(key)
-                if isinstance(value, str) and value.strip():
-                    return value.strip()
-    task, code = document.get("data"), document.get("code")
-    return (task.strip() or None) if isinstance(task, str) and code in (None, "success") else None
+        return []
+    found: list[object] = [
+        layer.get(key)
+        for layer in (document, document.get("data"))
+        if isinstance(layer, Mapping)
+        for key in ("request_id", "task_id", "id")
+    ]
+    if document.get("code") in (None, "success"):
+        found.append(document.get("data"))
+    return [stripped for value in found if isinstance(value, str) and (stripped := value.strip())]
 
 
-def _clean(settings: Settings, text: str) -> str:
-    """What the API wrote, without the key and not too long."""
-    if settings.api_key:
-        text = text.replace(settings.api_key, "***")
-    return text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"
-
-
-def _excerpt(settings: Settings, answer: Answer) -> str:
-    # The key is taken out before the text is cut, lest half of it is left.
-    text = _clean(settings, " ".join(answer.body[:4096].decode("utf-8", "replace").split()))[:200]
-    kind = answer.headers.get("content-type", "").split(";")[0]
+def _summarize_body(settings: Settings, answer: Answer) -> str:
+    """Return status, type and the first words of a body."""
+    text = clean(answer.body[:4096].decode("utf-8", "replace"), settings.api_key)
+    if len(answer.body) > 4096:
+        # The first half of a key may stand at the end.
+        text = text[: max(0, len(text) - 8 * len(settings.api_key))]
+    text = clean(text, limit=_SUMMARY_LIMIT)
+    kind = clean(answer.headers.get("content-type", "").split(";")[0], settings.api_key, NAME_LIMIT)
     about = f"HTTP {answer.status}{f' {kind}' if kind else ''}"
+    if answer.body_error:
+        return f"{about}, {answer.body_error}"
     return f"{about}: {text}" if text else f"{about} without a body"

@@ -1,57 +1,44 @@
 """What may be asked of the API, checked before it is asked.
 
 Fields and limits: the API page "Video Generation" of CometAPI, and xAI's REST reference for
-``/v1/videos/generations``, ``/edits`` and ``/extensions``.
+``/v1/videos/generations``, ``/edits`` and ``/extensions``. What each model offers is in ``models.py``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, get_args
 
 from airflow_provider_grokvideo.api.media import (
     Media,
-    checked_media,
     image_data_uri,
     invalid,
     is_path,
-    is_web_url,
-    wire_media,
-    without_query,
+    media_to_json,
+    validate_media,
+)
+from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, DURATIONS, RESOLUTIONS, XAI_ASPECT_RATIOS, Kind
+from airflow_provider_grokvideo.api.validation import (
+    validate_audios,
+    validate_choice,
+    validate_duration,
+    validate_extra,
+    validate_flag,
+    validate_image,
+    validate_images,
+    validate_keyframes,
+    validate_storage_options,
+    validate_text,
+    validate_upload_url,
 )
 
-Kind = Literal["generation", "edit", "extension"]
-
-DEFAULT_MODEL = "grok-imagine-video"
-ASPECT_RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
-XAI_ASPECT_RATIOS = (*ASPECT_RATIOS, "21:9", "5:2")
-RESOLUTIONS = ("480p", "720p", "1080p")
-MAX_REFERENCE_IMAGES = 7
+__all__ = ["DEFAULT_MODEL", "Kind", "VideoRequest"]
 
 _PATHS: Mapping[Kind, str] = {"generation": "generations", "edit": "edits", "extension": "extensions"}
-_DURATIONS: Mapping[Kind, tuple[int, int, int]] = {"generation": (1, 15, 8), "extension": (1, 10, 6)}
-"""Shortest, longest and default duration in seconds."""
-_RESERVED = frozenset(
-    {
-        "prompt",
-        "model",
-        "duration",
-        "seconds",
-        "aspect_ratio",
-        "resolution",
-        "image",
-        "reference_images",
-        "video",
-        "output",
-        "upload_url",
-        "user",
-        "kind",
-    }
-)
+_GENERATION_ONLY = ("image", "last_frame", "keyframes", "reference_images", "reference_audios", "generate_audio")
 
 
 @dataclass(frozen=True)
@@ -59,52 +46,70 @@ class VideoRequest:
     """One request for a video.
 
     :param prompt: what to show. May be ``None`` only where an image is animated, and only on xAI.
-    :param kind: ``generation`` (from text or images), ``edit`` or ``extension`` (both of ``video``).
     :param model: default: the connection's model, else ``grok-imagine-video``.
-    :param duration: whole seconds, also as digits in a string. Generation 1 to 15, default 8, up to 10 with
-        reference images on ``grok-imagine-video``; extension 1 to 10, default 6; an edit keeps its source's.
+    :param duration: whole seconds, as any type of number or as digits in a string. Generation 1 to 15, default 8, up
+        to 10 with reference images on ``grok-imagine-video``; extension 2 to 10, default 6; an edit keeps its
+        source's.
     :param aspect_ratio: ``1:1``, ``16:9``, ``9:16``, ``4:3``, ``3:4``, ``3:2``, ``2:3``; on xAI also ``21:9``
         and ``5:2``. Generation only.
     :param resolution: ``480p``, ``720p``, or ``1080p`` on the 1.5 models. Generation only.
-    :param image: the image to animate: an http(s) URL, a data URI, ``{"file_id": …}`` of xAI, or a path that
-        ``ObjectStoragePath`` opens, up to 15 MiB. Generation only.
-    :param reference_images: up to 7 images, each like ``image``; not together with ``image``.
-    :param video: the video to edit or extend: an http(s) URL, a data URI or ``{"file_id": …}``.
+    :param image: the image to animate: an http(s) URL, a data URI, ``{"file_id": …}`` of xAI, or a path (text or
+        object) that ``ObjectStoragePath`` opens, up to 15 MiB. JPEG, PNG or WebP. Generation only.
+    :param last_frame: the image that the video ends with, like ``image``. ``grok-imagine-video-1.5`` only.
+    :param keyframes: up to 4 images on the way, each ``{"image": …, "timestamp_s": seconds}``.
+        ``grok-imagine-video-1.5`` only.
+    :param reference_images: up to 7 images, each like ``image``: any list-like value, lazy XCom sequences included.
+        Together with ``image`` on ``grok-imagine-video-1.5`` only.
+    :param reference_audios: up to 3 voices, each ``{"voice_id": …}`` or ``{"url": …}``. Generation only.
+    :param video: the video to edit or extend: an http(s) URL, a data URI or ``{"file_id": …}``. An edit takes up to
+        8.7 seconds, an extension 2 to 15. Its length is not known before it is sent.
+    :param generate_audio: ``False`` for a silent video. Generation only.
     :param upload_url: http(s) URL, signed for PUT, where the API uploads the finished video itself.
+    :param storage_options: keep the video in xAI's file store: ``{"filename": …, "expires_after": seconds,
+        "public_url": True}``. ``expires_after`` 3600 to 2592000, also a ``timedelta``.
     :param user: your own identifier of the end user. Not on extensions.
     :param extra: fields the API may know and this class does not, sent as they are.
+    :param kind: ``generation`` (from text or images), ``edit`` or ``extension`` (both of ``video``).
     :raises InvalidRequestError: names the field, the value and what is allowed.
     """
 
     prompt: str | None = None
-    kind: Kind = "generation"
     model: str | None = None
-    duration: int | str | None = None
+    duration: float | Decimal | str | None = None
     aspect_ratio: str | None = None
     resolution: str | None = None
     image: Media | None = None
-    reference_images: tuple[Media, ...] | list[Media] | None = None
+    last_frame: Media | None = None
+    keyframes: Iterable[Mapping[str, Any]] | None = None
+    reference_images: Iterable[Media] | None = None
+    reference_audios: Iterable[Mapping[str, str]] | None = None
     video: Media | None = None
+    generate_audio: bool | str | None = None
     upload_url: str | None = None
+    storage_options: Mapping[str, str | int | bool | timedelta | Mapping[str, Any]] | None = None
     user: str | None = None
     extra: Mapping[str, Any] | None = None
+    kind: Kind = "generation"
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise invalid("kind", self.kind, f"one of {', '.join(get_args(Kind))}")
         for name in ("model", "user"):
-            _check_text(name, getattr(self, name))
-        self._set(duration=_duration(self.kind, self.duration))
-        self._check_look()
-        self._check_media()
+            validate_text(name, getattr(self, name))
+        self._set(duration=validate_duration(self.kind, self.duration))
+        validate_choice("aspect_ratio", self.aspect_ratio, XAI_ASPECT_RATIOS)
+        validate_choice("resolution", self.resolution, RESOLUTIONS)
+        self._check_inputs()
+        self._check_kind()
         self._check_prompt()
-        if self.upload_url is not None and not is_web_url(self.upload_url):
-            raise invalid("upload_url", without_query(self.upload_url), "an http(s) URL signed for PUT")
-        self._set(extra=_checked_extra(self.extra))
+        validate_upload_url(self.upload_url)
+        if self.storage_options is not None:
+            self._set(storage_options=validate_storage_options(self.storage_options))
+        self._set(extra=validate_extra(self.extra, [field.name for field in fields(self)]))
 
     @classmethod
     def from_fields(cls, given: Mapping[str, Any]) -> VideoRequest:
-        """A request from a mapping of its fields, e.g. what a decorated function returned.
+        """Make a request from a mapping of its fields, e.g. what a decorated function returned.
 
         :raises InvalidRequestError: for a field that does not exist, besides what the constructor refuses.
         """
@@ -114,31 +119,43 @@ class VideoRequest:
                 raise invalid(str(name), given[name], f"no such field; the fields are {', '.join(names)}")
         return cls(**given)
 
-    def with_defaults(self, model: str | None) -> VideoRequest:
-        """The same request with its model settled.
+    @property
+    def images(self) -> dict[str, Media]:
+        """Every input image by the name of its field, e.g. ``keyframes[0].image``."""
+        found: dict[str, Media | None] = {"image": self.image, "last_frame": self.last_frame}
+        found |= {f"keyframes[{index}].image": frame["image"] for index, frame in enumerate(self.keyframes or ())}
+        found |= {f"reference_images[{index}]": media for index, media in enumerate(self.reference_images or ())}
+        return {name: media for name, media in found.items() if media is not None}
+
+    def with_model(self, model: str | None) -> VideoRequest:
+        """Return the same request with its model settled.
 
         :param model: the connection's model, used where the request names none.
         """
         return self if self.model else replace(self, model=model or DEFAULT_MODEL)
 
-    def with_images_read(self, read: Callable[[str, str], bytes]) -> VideoRequest:
-        """The same request with every image path replaced by a data URI.
+    def with_inlined_images(self, read: Callable[[str, str], bytes]) -> VideoRequest:
+        """Return the same request with every image path replaced by a data URI.
 
         :param read: returns the bytes at a path, ``MAX_IMAGE_BYTES`` at most; gets the field's name, too.
-        :raises InvalidRequestError: where the content is not an image or is too large.
+        :raises InvalidRequestError: the content is no JPEG, PNG or WebP image, or is too large.
         """
-
-        def inline(name: str, media: Media) -> Media:
-            if not is_path(media):
-                return media
-            return image_data_uri(read(str(media), name), name=name, given=str(media))
-
-        image = None if self.image is None else inline("image", self.image)
-        references = enumerate(self.reference_images or ())
+        paths = {name: str(media) for name, media in self.images.items() if is_path(media)}
+        if not paths:
+            return self
+        inlined = {name: image_data_uri(read(path, name), name=name, given=path) for name, path in paths.items()}
         return replace(
             self,
-            image=image,
-            reference_images=[inline(f"reference_images[{index}]", media) for index, media in references],
+            image=inlined.get("image", self.image),
+            last_frame=inlined.get("last_frame", self.last_frame),
+            keyframes=[
+                {**frame, "image": inlined.get(f"keyframes[{index}].image", frame["image"])}
+                for index, frame in enumerate(self.keyframes or ())
+            ],
+            reference_images=[
+                inlined.get(f"reference_images[{index}]", media)
+                for index, media in enumerate(self.reference_images or ())
+            ],
         )
 
     @property
@@ -147,148 +164,70 @@ class VideoRequest:
         return f"/videos/{_PATHS[self.kind]}"
 
     def body(self) -> dict[str, Any]:
-        """The JSON object to post.
+        """Return the JSON object to post.
 
-        :raises InvalidRequestError: where an image is still a path.
+        :raises InvalidRequestError: an image is still a path.
         """
-        for media in (self.image, *(self.reference_images or ())):
-            if media is not None and is_path(media):
-                raise invalid("image", media, "a path must be read first (with_images_read)")
+        for name, media in self.images.items():
+            if is_path(media):
+                raise invalid(name, media, "a path must be read first (with_inlined_images)")
         body: dict[str, Any] = {
             "model": self.model or DEFAULT_MODEL,
             "prompt": self.prompt,
             "duration": self.duration,
             "aspect_ratio": self.aspect_ratio,
             "resolution": self.resolution,
-            "image": wire_media(self.image),
-            "reference_images": [wire_media(media) for media in self.reference_images or ()] or None,
-            "video": wire_media(self.video),
+            "image": media_to_json(self.image),
+            "last_frame": media_to_json(self.last_frame),
+            "keyframes": [{**frame, "image": media_to_json(frame["image"])} for frame in self.keyframes or ()] or None,
+            "reference_images": [media_to_json(media) for media in self.reference_images or ()] or None,
+            "reference_audios": list(self.reference_audios or ()) or None,
+            "video": media_to_json(self.video),
+            "generate_audio": self.generate_audio,
             "output": {"upload_url": self.upload_url} if self.upload_url else None,
+            "storage_options": self.storage_options,
             "user": self.user,
         }
         return {**(self.extra or {}), **{name: value for name, value in body.items() if value is not None}}
-
-    def fingerprint(self, *parts: str) -> str:
-        """A digest by which two requests for the same video are recognised, across attempts.
-
-        The signature in ``upload_url`` is left out: it is renewed whenever the URL is made.
-
-        :param parts: what else must be the same, e.g. the connection.
-        """
-        body = self.body()
-        if self.upload_url:
-            body["output"] = {"upload_url": without_query(self.upload_url)}
-        canonical = json.dumps([self.kind, body, *parts], sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
-    def _check_prompt(self) -> None:
-        animates = self.kind == "generation" and (self.image is not None or self.reference_images)
-        if self.prompt is None and animates:
-            return
-        if not isinstance(self.prompt, str) or not self.prompt.strip():
-            raise invalid("prompt", self.prompt, "a text that is not empty")
+    def _check_inputs(self) -> None:
+        """Replace every input by its plain form: a text, a mapping, a tuple."""
+        for name in ("image", "last_frame"):
+            if getattr(self, name) is not None:
+                self._set(**{name: validate_image(name, getattr(self, name))})
+        if self.keyframes is not None:
+            longest = int(self.duration or DURATIONS["generation"].longest)
+            self._set(keyframes=validate_keyframes(self.keyframes, longest) or None)
+        if self.reference_images is not None:
+            self._set(reference_images=validate_images(self.reference_images) or None)
+        if self.reference_audios is not None:
+            self._set(reference_audios=validate_audios(self.reference_audios) or None)
+        if self.video is not None:
+            self._set(video=validate_media("video", self.video, "video"))
+        self._set(generate_audio=validate_flag("generate_audio", self.generate_audio))
 
-    def _check_look(self) -> None:
-        for name, allowed in (("aspect_ratio", XAI_ASPECT_RATIOS), ("resolution", RESOLUTIONS)):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if self.kind != "generation":
-                raise invalid(name, value, f"nothing: an {self.kind} keeps that of its video")
-            if value not in allowed:
-                raise invalid(name, value, f"one of {', '.join(allowed)}")
-
-    def _check_media(self) -> None:
-        references = self.reference_images
-        if references is not None:
-            if not isinstance(references, list | tuple) or len(references) > MAX_REFERENCE_IMAGES:
-                raise invalid("reference_images", references, f"a list of up to {MAX_REFERENCE_IMAGES} images")
-            checked = (checked_media(f"reference_images[{i}]", media, "image") for i, media in enumerate(references))
-            self._set(reference_images=tuple(checked) or None)
-        if self.image is not None:
-            self._set(image=checked_media("image", self.image, "image"))
-            if self.reference_images:
-                raise invalid("reference_images", references, "nothing beside image")
+    def _check_kind(self) -> None:
         if self.kind == "generation":
             if self.video is not None:
-                raise invalid("video", self.video, "nothing: kind must be edit or extension")
+                raise invalid("video", self.video, "nothing on a generation; kind must be edit or extension")
             return
-        for name in ("image", "reference_images"):
+        for name in ("aspect_ratio", "resolution"):
+            if getattr(self, name) is not None:
+                raise invalid(name, getattr(self, name), f"nothing: an {self.kind} keeps that of its video")
+        for name in _GENERATION_ONLY:
             if getattr(self, name) is not None:
                 raise invalid(name, getattr(self, name), f"nothing on an {self.kind}")
         if self.video is None:
             raise invalid("video", None, f"the video to {'edit' if self.kind == 'edit' else 'extend'}")
-        self._set(video=checked_media("video", self.video, "video"))
         if self.kind == "extension" and self.user is not None:
             raise invalid("user", self.user, "nothing on an extension")
 
-
-def check_offered(request: VideoRequest, *, xai: bool) -> None:
-    """Refuse what the chosen API or model is known not to offer.
-
-    :param request: a request whose model is settled.
-    :param xai: whether the address speaks xAI's own API rather than CometAPI's.
-    :raises InvalidRequestError: with the reason.
-    """
-    model = request.model or DEFAULT_MODEL
-    classic = model == DEFAULT_MODEL
-    if request.resolution == "1080p" and classic:
-        raise invalid("resolution", "1080p", f"480p or 720p on {model}; 1080p needs a 1.5 model")
-    if request.kind != "generation" and model.startswith("grok-imagine-video-1.5"):
-        raise invalid("model", model, f"{DEFAULT_MODEL}: no other model offers an {request.kind}")
-    if request.reference_images and classic and int(request.duration or 0) > 10:
-        raise invalid("duration", request.duration, f"1 to 10 with reference_images on {model}")
-    if xai:
-        return
-    if request.aspect_ratio is not None and request.aspect_ratio not in ASPECT_RATIOS:
-        raise invalid(
-            "aspect_ratio",
-            request.aspect_ratio,
-            f"one of {', '.join(ASPECT_RATIOS)} on CometAPI; only xAI has more",
-        )
-    if request.prompt is None:
-        raise invalid("prompt", None, "a text that is not empty: only xAI animates an image without one")
-    references = {f"reference_images[{i}]": media for i, media in enumerate(request.reference_images or ())}
-    for name, media in {"image": request.image, "video": request.video, **references}.items():
-        if isinstance(media, Mapping):
-            raise invalid(name, media, "a URL or data URI on CometAPI; only xAI stores files")
-
-
-def _check_text(name: str, value: object) -> None:
-    if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise invalid(name, value, "a text that is not empty, or nothing")
-
-
-def _duration(kind: Kind, value: object) -> int | None:
-    if kind == "edit":
-        if value is not None:
-            raise invalid("duration", value, "nothing: an edit keeps that of its video")
-        return None
-    shortest, longest, default = _DURATIONS[kind]
-    if value is None:
-        return default
-    seconds = int(value) if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10 else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int) or not shortest <= seconds <= longest:
-        raise invalid("duration", value, f"whole seconds from {shortest} to {longest}")
-    return seconds
-
-
-def _checked_extra(extra: object) -> dict[str, Any] | None:
-    if extra is None:
-        return None
-    if not isinstance(extra, Mapping) or not all(isinstance(key, str) for key in extra):
-        raise invalid("extra", extra, "a mapping of further fields of the request")
-    for name in extra:
-        if name in _RESERVED:
-            raise invalid(f"extra[{name!r}]", extra[name], "fields that have no argument of their own")
-    try:
-        json.dumps(dict(extra), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise invalid("extra", extra, f"values that JSON can hold ({error})") from None
-    if "size" in extra:
-        warnings.warn("The API deprecates size; use aspect_ratio and resolution instead.", FutureWarning, stacklevel=4)
-    return dict(extra) or None
+    def _check_prompt(self) -> None:
+        if self.prompt is None and self.images:
+            return
+        if not isinstance(self.prompt, str) or not self.prompt.strip():
+            raise invalid("prompt", self.prompt, "a text that is not empty")

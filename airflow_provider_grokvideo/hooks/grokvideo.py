@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_grokvideo.api.client import GrokVideoClient
     from airflow_provider_grokvideo.api.generation import Generation
+    from airflow_provider_grokvideo.api.models import Prices
     from airflow_provider_grokvideo.api.polling import Poller, Stop
-    from airflow_provider_grokvideo.api.prices import Prices
     from airflow_provider_grokvideo.api.protocol import Settings
     from airflow_provider_grokvideo.api.request import VideoRequest
     from airflow_provider_grokvideo.storage import Landed
@@ -94,38 +96,48 @@ class GrokVideoHook(BaseHook):
         return self.client
 
     @property
+    def default_model(self) -> str:
+        """The model of requests that name none."""
+        from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
+
+        return self.settings.model or DEFAULT_MODEL
+
+    @property
     def ledger_path(self) -> str | None:
         """The ledger's directory that the connection names."""
-        return _text(self.connection.extra_dejson, "ledger_path")
+        with _naming(self.connection):
+            return _text(self.connection.extra_dejson, "ledger_path")
 
     @property
     def prices(self) -> Prices:
-        """List prices, with those of the connection's extra or of the configuration laid over them."""
-        from airflow_provider_grokvideo.api.prices import PRICES, read_prices
+        """List prices, with those of the connection's extra or of the configuration laid over them.
 
-        given = self.connection.extra_dejson.get("prices") or conf.get("grokvideo", "prices", fallback=None)
-        if not given:
-            return PRICES
-        try:
-            return read_prices(json.loads(given) if isinstance(given, str) else given)
-        except ValueError as error:
-            raise InvalidRequestError(f"prices are no JSON object of prices: {error}") from error
+        :raises InvalidRequestError: names the place, the model and the unit that is wrong.
+        """
+        from airflow_provider_grokvideo.api.models import PRICES
+
+        own = self.connection.extra_dejson.get("prices")
+        if own:
+            with _naming(self.connection):
+                return _prices(own)
+        configured = conf.get("grokvideo", "prices", fallback=None)
+        return _prices(configured) if configured else PRICES
 
     def prepare(self, request: VideoRequest) -> VideoRequest:
         """Settle the model, read image paths, and refuse what this API does not offer. Sends nothing.
 
         :raises InvalidRequestError: names the field, the value and what is allowed.
         """
-        from airflow_provider_grokvideo.api.request import check_offered
+        from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, unknown_name_hint
+        from airflow_provider_grokvideo.api.validation import validate_for_model
         from airflow_provider_grokvideo.storage import read_image
 
-        request = request.with_defaults(self.settings.model).with_images_read(read_image)
-        check_offered(request, xai=self.settings.speaks_xai)
-        return request
-
-    def fingerprint(self, request: VideoRequest) -> str:
-        """What makes a prepared request and its connection the same as an earlier one."""
-        return request.fingerprint(self.grokvideo_conn_id, self.settings.base_url)
+        request = request.with_model(self.settings.model)
+        # Before the images are read: that may take long.
+        validate_for_model(request, xai=self.settings.speaks_xai)
+        if hint := unknown_name_hint(request.model or DEFAULT_MODEL):
+            self.log.warning(hint)
+        return request.with_inlined_images(read_image)
 
     def submit(self, request: VideoRequest) -> str:
         """Request a video. This costs money; it is sent once.
@@ -149,7 +161,7 @@ class GrokVideoHook(BaseHook):
     async def aget_generation(self, request_id: str) -> Generation:
         """Like :meth:`get_generation`, from an event loop."""
         from airflow_provider_grokvideo.api.aio import shared_client
-        from airflow_provider_grokvideo.hooks.look_up import aget_settings
+        from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 
         async with shared_client(await aget_settings(self.grokvideo_conn_id)) as client:
             return await client.get_generation(request_id)
@@ -226,19 +238,33 @@ class GrokVideoHook(BaseHook):
         return land(self.client, generation, path, conn_id)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for the list of models, which needs the key and costs nothing."""
+        """Ask for the list of models, free; return whether key and model work, and what is offered or wrong."""
+        from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, not_offered_hint
+
         try:
+            settings = self.settings
             models = self.client.list_models()
-        except AuthenticationError as error:
-            missing = error.status is None
-            return False, str(error) if missing else f"{self.settings.base_url} refuses the key: {error}"
-        except ApiError as error:
-            return False, f"{self.settings.base_url} does not answer as the API does; check the host: {error}"
         except GrokVideoError as error:
-            return False, str(error)
+            return False, self._connection_fault(error)
         video_models = [name for name in models if "video" in name]
         offer = f"{len(models)} models" + (f", of them {', '.join(video_models[:5])}" if video_models else "")
-        return True, f"{self.settings.base_url} accepts the key and offers {offer}"
+        missing = not_offered_hint(settings.model or DEFAULT_MODEL, video_models)
+        message = f"{settings.base_url} accepts the key and offers {offer}"
+        if missing is None:
+            return True, message
+        which = f"The model of {settings.connection}" if settings.model else "The default model"
+        return settings.model is None, f"{message}. {which}, {missing}"
+
+    def _connection_fault(self, error: GrokVideoError) -> str:
+        if isinstance(error, InvalidRequestError) or (isinstance(error, AuthenticationError) and error.status is None):
+            return str(error)
+        where = f"{self.settings.base_url} ({self.settings.connection})"
+        if isinstance(error, AuthenticationError):
+            verdict, _, reason = error.message.rstrip(".").partition(": ")
+            return f"{verdict} (HTTP {error.status}): {reason}. Check the key for {self.settings.base_url}."
+        if isinstance(error, ApiError):
+            return f"{where} does not answer as the API does; check the host: {error}"
+        return f"Could not reach {where}: {error}"
 
 
 def settings_of(connection: Connection) -> Settings:
@@ -249,18 +275,22 @@ def settings_of(connection: Connection) -> Settings:
     from airflow_provider_grokvideo.api.protocol import Settings
 
     extra = connection.extra_dejson
-    if not isinstance(extra, Mapping):
-        raise InvalidRequestError("extra of the connection must be a JSON object")
-    return Settings(
-        base_url=_base_url(connection),
-        api_key=(connection.password or "").strip(),
-        model=_text(extra, "model"),
-        request_timeout=_positive(extra, "request_timeout", 30.0),
-        max_requests_per_second=_positive(extra, "max_requests_per_second", 20.0),
-        proxy=_text(extra, "proxy"),
-        verify=_verify(extra.get("verify")),
-        allow_private_hosts=_flag(extra, "allow_private_hosts", default=True),
-    )
+    with _naming(connection):
+        if not isinstance(extra, Mapping):
+            raise InvalidRequestError("extra is not allowed; allowed: a JSON object")
+        base_url = _base_url(connection)
+        return Settings(
+            base_url=base_url,
+            api_key=(connection.password or "").strip(),
+            model=_text(extra, "model"),
+            request_timeout=_positive(extra, "request_timeout", 30.0),
+            max_requests_per_second=_positive(extra, "max_requests_per_second", 20.0),
+            proxy=_text(extra, "proxy"),
+            verify=_verify(extra.get("verify")),
+            max_submissions_per_second=_submission_rate(extra, base_url),
+            allow_private_hosts=_flag(extra, "allow_private_hosts", True),
+            conn_id=connection.conn_id or "",
+        )
 
 
 def describe(news: Generation | GrokVideoError) -> str:
@@ -271,6 +301,24 @@ def describe(news: Generation | GrokVideoError) -> str:
     progress = f", {news.progress} %" if news.progress is not None else ""
     unknown = " (a status this package does not know; waiting on)" if news.is_status_unknown else ""
     return f"{status}{progress}{unknown}"
+
+
+@contextmanager
+def _naming(connection: Connection) -> Iterator[None]:
+    """Name the connection in the error of a wrong field."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"Connection {connection.conn_id!r}: {error}") from None
+
+
+def _prices(given: object) -> Prices:
+    from airflow_provider_grokvideo.api.models import read_prices
+
+    try:
+        return read_prices(json.loads(given) if isinstance(given, str) else given)
+    except json.JSONDecodeError as error:
+        raise InvalidRequestError(f"prices are no JSON object: {error}") from error
 
 
 def _base_url(connection: Connection) -> str:
@@ -289,8 +337,7 @@ def _base_url(connection: Connection) -> str:
     if not usable or any(character.isspace() for character in host):
         # What stands before an @ may be a password.
         raise InvalidRequestError(
-            f"host={host.rpartition('@')[2]!r} of the connection is not allowed; allowed: an http(s) URL or a host "
-            "name, without a user"
+            f"host={host.rpartition('@')[2]!r} is not allowed; allowed: an http(s) URL or a host name, without a user"
         )
     path = parts.path.rstrip("/")
     if not path and connection.schema not in {None, "", "http", "https"}:
@@ -305,7 +352,8 @@ def _text(extra: Mapping[str, Any], name: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{name}={value!r} of the connection's extra is not allowed; allowed: a text")
+        shown = type(value).__name__ if name == "proxy" else repr(value)  # A proxy may hold a password.
+        raise InvalidRequestError(f"{name}={shown} of the connection's extra is not allowed; allowed: a text")
     return value.strip() or None
 
 
@@ -318,20 +366,25 @@ def _positive(extra: Mapping[str, Any], name: str, default: float) -> float:
     except (TypeError, ValueError):
         number = float("nan")
     if not 0 < number < float("inf"):
-        raise InvalidRequestError(
-            f"{name}={value!r} of the connection's extra is not allowed; allowed: a number above 0"
-        )
+        raise InvalidRequestError(f"{name}={value!r} is not allowed; allowed: a number above 0")
     return number
 
 
-def _flag(extra: Mapping[str, Any], name: str, *, default: bool) -> bool:
+def _submission_rate(extra: Mapping[str, Any], base_url: str) -> float | None:
+    """Return how many submissions per second one process may send; xAI allows one."""
+    host = urlsplit(base_url).hostname or ""
+    rate = _positive(extra, "max_submissions_per_second", 1.0 if f".{host}".endswith(".x.ai") else math.inf)
+    return None if rate == math.inf else rate
+
+
+def _flag(extra: Mapping[str, Any], name: str, default: bool) -> bool:
     value = extra.get(name)
     if value is None or value == "":
         return default
-    chosen = {"true": True, "false": False}.get(str(value).strip().lower())
-    if chosen is None:
-        raise InvalidRequestError(f"{name}={value!r} of the connection's extra is not allowed; allowed: true or false")
-    return chosen
+    flag = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
+    if not isinstance(flag, bool):
+        raise InvalidRequestError(f"{name}={value!r} is not allowed; allowed: true or false")
+    return flag
 
 
 def _verify(value: object) -> bool | str:
@@ -342,7 +395,5 @@ def _verify(value: object) -> bool | str:
     word = value.strip() if isinstance(value, str) else ""
     chosen = {"true": True, "false": False}.get(word.lower(), word)
     if isinstance(chosen, str) and not (chosen and Path(chosen).exists()):
-        raise InvalidRequestError(
-            f"verify={value!r} of the connection's extra is not allowed; allowed: true, false or a CA file that exists"
-        )
+        raise InvalidRequestError(f"verify={value!r} is not allowed; allowed: true, false or a CA file that exists")
     return chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
 
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+
+_FOLLOWABLE = re.compile(r"https?://|/(?![/\\])")
 
 
 class _StoredLink(BaseOperatorLink):
@@ -29,9 +32,10 @@ class _StoredLink(BaseOperatorLink):
             context["ti"].xcom_push(key=self.xcom_key, value=url)
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The stored URL, empty where there is none."""
+        """Return the stored URL, empty where there is none that a browser may follow."""
         stored: Any = XCom.get_value(ti_key=ti_key, key=self.xcom_key)
-        return stored if isinstance(stored, str) else ""
+        # Whoever may edit XComs must not choose what a click runs.
+        return stored if isinstance(stored, str) and _FOLLOWABLE.match(stored) else ""
 
 
 class GrokVideoRequestLink(_StoredLink):

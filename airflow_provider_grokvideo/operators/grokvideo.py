@@ -10,20 +10,16 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import BaseOperator
 
 # DAG files are parsed all day: what only a running task needs is imported where it runs.
-from airflow_provider_grokvideo.api.media import check_seconds, invalid
-from airflow_provider_grokvideo.exceptions import (
-    GenerationNotFoundError,
-    GrokVideoError,
-    InvalidRequestError,
-    SubmissionUnknownError,
-)
+from airflow_provider_grokvideo.api.media import invalid
+from airflow_provider_grokvideo.api.validation import validate_seconds
+from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnknownError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.lineage import ReportsLineage
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
-from airflow_provider_grokvideo.privacy import unshown, unwrapped
+from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin, mask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -31,13 +27,13 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.generation import Generation
     from airflow_provider_grokvideo.api.media import Media
     from airflow_provider_grokvideo.api.request import Kind, VideoRequest
-    from airflow_provider_grokvideo.ledger import Ledger, OnUnknownSubmission
-
+    from airflow_provider_grokvideo.api.summary import RequestSummary
+    from airflow_provider_grokvideo.execution import Current
+    from airflow_provider_grokvideo.ledger import OnUnknownSubmission
+    from airflow_provider_grokvideo.submission import RetryLater
 
 SUBMISSION_TIMEOUT = 600.0
 """Seconds for which one attempt of a task tries to submit."""
-PATIENCE = 5.0
-"""Seconds that a worker sleeps before it submits again; a longer pause gives the worker slot back."""
 _REQUEST_FIELDS = (
     "prompt",
     "model",
@@ -45,18 +41,20 @@ _REQUEST_FIELDS = (
     "aspect_ratio",
     "resolution",
     "image",
+    "last_frame",
+    "keyframes",
     "reference_images",
+    "reference_audios",
     "video",
+    "generate_audio",
     "upload_url",
+    "storage_options",
     "user",
     "extra",
 )
 
 
-_PRIVATE_FIELDS = ("image", "reference_images", "video", "upload_url")
-
-
-class GrokVideoOperator(ReportsLineage, BaseOperator):
+class GrokVideoOperator(MaskedFieldsMixin, ReportsLineage, BaseOperator):
     """What the three operators share: submit once, wait without a worker slot, land the video.
 
     :param grokvideo_conn_id: the Airflow connection.
@@ -71,7 +69,7 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         ``fail``, or ``resubmit`` and perhaps pay twice.
     :param ledger_path: directory URI of the ledger on Airflow before 3.3; default: the connection's, the
         configuration's, or beside ``output_path``.
-    :param max_cost_usd: refuse, before anything is sent, what will probably cost more; see ``api/prices.py``.
+    :param max_cost_usd: refuse, before anything is sent, what may cost more; see ``api/models.py``.
     """
 
     kind: ClassVar[Kind] = "generation"
@@ -97,9 +95,14 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         aspect_ratio: str | None = None,
         resolution: str | None = None,
         image: Media | None = None,
+        last_frame: Media | None = None,
+        keyframes: Sequence[Mapping[str, Any]] | None = None,
         reference_images: Sequence[Media] | None = None,
+        reference_audios: Sequence[Mapping[str, str]] | None = None,
         video: Media | None = None,
+        generate_audio: bool | str | None = None,
         upload_url: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
         user: str | None = None,
         extra: Mapping[str, Any] | None = None,
         grokvideo_conn_id: str = GrokVideoHook.default_conn_name,
@@ -107,8 +110,8 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         output_conn_id: str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = True,
-        poll_interval: float = 5.0,
-        timeout: float = 900.0,
+        poll_interval: float | timedelta = 5.0,
+        timeout: float | timedelta = 900.0,
         on_unknown_submission: OnUnknownSubmission = "fail",
         ledger_path: str | None = None,
         max_cost_usd: float | str | Decimal | None = None,
@@ -117,17 +120,20 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         super().__init__(**kwargs)
         if on_unknown_submission not in {"fail", "resubmit"}:
             raise invalid("on_unknown_submission", on_unknown_submission, "fail or resubmit")
-        check_seconds("poll_interval", poll_interval)
-        check_seconds("timeout", timeout)
         self.prompt = prompt
         self.model = model
         self.duration = duration
         self.aspect_ratio = aspect_ratio
         self.resolution = resolution
         self.image = image
+        self.last_frame = last_frame
+        self.keyframes = keyframes
         self.reference_images = reference_images
+        self.reference_audios = reference_audios
         self.video = video
+        self.generate_audio = generate_audio
         self.upload_url = upload_url
+        self.storage_options = storage_options
         self.user = user
         self.extra = extra
         self.grokvideo_conn_id = grokvideo_conn_id
@@ -135,11 +141,14 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         self.output_conn_id = output_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = timeout
+        self.poll_interval = validate_seconds("poll_interval", poll_interval)
+        self.timeout = validate_seconds("timeout", timeout)
         self.on_unknown_submission = on_unknown_submission
         self.ledger_path = ledger_path
         self.max_cost_usd = max_cost_usd
+        self.templates: dict[str, Any] = {}
+        """Paths as the DAG author wrote them, before they were rendered."""
+        self.request_summary: RequestSummary | None = None
         self._request_id: str | None = None
 
     @cached_property
@@ -148,127 +157,122 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         return GrokVideoHook(self.grokvideo_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Submit or resume, then wait and land.
+        """Submit or resume, then wait and save the video.
 
         :return: the result object.
         """
         return self._run(context, time.time() + SUBMISSION_TIMEOUT, attempt=0)
 
-    def execute_postponed(
-        self, context: Context, event: Any = None, give_up_at: float | None = None, attempt: int = 1
+    def execute_resubmit(
+        self,
+        context: Context,
+        event: Any = None,
+        submit_deadline: float | None = None,
+        attempt: int = 1,
+        try_number: int | None = None,
     ) -> dict[str, Any]:
         """Submit after a pause that was too long for a worker.
 
-        :param give_up_at: seconds since the epoch after which nothing is sent.
+        :param submit_deadline: seconds since the epoch after which nothing is sent.
         :param attempt: how many were sent before.
+        :param try_number: of the attempt that deferred.
         """
-        return self._run(context, give_up_at or time.time() + SUBMISSION_TIMEOUT, attempt)
+        if self._is_stale(context, try_number):
+            return self.execute(context)
+        return self._run(context, submit_deadline or time.time() + SUBMISSION_TIMEOUT, attempt)
+
+    def execute_postponed(
+        self, context: Context, event: Any = None, give_up_at: float | None = None, attempt: int = 1
+    ) -> dict[str, Any]:
+        """Submit after a pause, in a task that release 0.1.0 deferred."""
+        return self.execute_resubmit(context, event, give_up_at, attempt)
 
     def execute_complete(
-        self, context: Context, event: Mapping[str, Any], asked_at: float | None = None
+        self,
+        context: Context,
+        event: Mapping[str, Any],
+        submitted_at: float | None = None,
+        request: Mapping[str, Any] | None = None,
+        try_number: int | None = None,
+        asked_at: float | None = None,
     ) -> dict[str, Any]:
-        """Go on where the trigger ended: land the video or fail.
+        """Go on where the trigger ended: save the video or fail.
 
         :param event: the trigger's.
-        :param asked_at: when the generation was asked for, in seconds since the epoch. ``dag.test()`` of Airflow 2
-            does not pass it on.
+        :param submitted_at: when the generation was submitted, in seconds since the epoch. ``dag.test()`` of Airflow 2
+            passes none of these on.
+        :param request: summary of the submitted request, and its prompt.
+        :param try_number: of the attempt that deferred.
+        :param asked_at: what release 0.1.0 calls ``submitted_at``.
         """
+        if self._is_stale(context, try_number):
+            return self.execute(context)
         self._request_id = event.get("request_id")
-        asked_at = time.time() if asked_at is None else asked_at
         with self._errors_for_airflow():
+            from airflow_provider_grokvideo.execution import summary_of
             from airflow_provider_grokvideo.finishing import generation_from_event
 
-            return self._finish(context, generation_from_event(self.hook, event, self.timeout), asked_at)
+            self.request_summary = summary_of(self, context, request)
+            generation = generation_from_event(self.hook, event, self.timeout)
+            return self._finish(context, generation, submitted_at or asked_at or time.time())
 
     def on_kill(self) -> None:
-        """Say what goes on: the API offers no way to cancel."""
+        """Log that the generation goes on: the API offers no way to cancel."""
         if self._request_id:
             self.log.warning(
-                "Killed while generation %s is under way. It goes on and is billed; a retry or a clear resumes it",
+                "Killed while generation %s is under way. It is not cancelled and is billed; a retry resumes it",
                 self._request_id,
             )
 
-    def _run(self, context: Context, give_up_at: float, attempt: int) -> dict[str, Any]:
-        from airflow_provider_grokvideo.api.generation import Generation
-        from airflow_provider_grokvideo.api.request import DEFAULT_MODEL
-        from airflow_provider_grokvideo.finishing import announce
-        from airflow_provider_grokvideo.ledger import Resume, Return, Submit, Unknown, decide, decide_resumed
-        from airflow_provider_grokvideo.outcome import result_of
-        from airflow_provider_grokvideo.submission import unknown_error
+    def _run(self, context: Context, submit_deadline: float, attempt: int) -> dict[str, Any]:
+        from airflow_provider_grokvideo.execution import submit_or_resume
+        from airflow_provider_grokvideo.submission import RetryLater
 
         with self._errors_for_airflow():
-            ledger = self._ledger(context)
-            entry = ledger.read()
-            request = self._request(context)
-            if not isinstance(request, InvalidRequestError):
-                fingerprint = self.hook.fingerprint(request)
-            elif entry is None or entry.request_id is None:
-                raise request
-            else:
-                # What is paid for is resumed even where it can no longer be asked for, e.g. for want of its image.
-                fingerprint = entry.fingerprint
-            step = decide(
-                entry,
-                fingerprint=fingerprint,
-                clear_number=ledger.clear_number,
-                on_unknown=self.on_unknown_submission,
-            )
-            found: Generation | None = None
-            if isinstance(step, Resume):
-                found = self._ask_once(step.request_id)
-                step = decide_resumed(step, found, time.time())
-            match step:
-                case Return(result):
-                    self.log.info("An earlier attempt finished this task; its result is returned")
-                    # A retry begins without XComs, and only a task that succeeds has its assets announced.
-                    context["ti"].xcom_push(key="request_id", value=result["request_id"])
-                    store_links(context, self.hook, result["request_id"])
-                    announce(context, self.outlets, result)
-                    self.ending = result
-                    return dict(result)
-                case Unknown(at):
-                    reason = "an earlier attempt of this task ended while it submitted"
-                    raise unknown_error(reason, self.hook.settings.base_url, at)
-                case Resume(request_id, asked_at):
-                    self.log.info("Resuming generation %s; nothing is submitted", request_id)
-                case Submit(warning):
-                    if isinstance(request, InvalidRequestError):
-                        raise request
-                    if warning:
-                        self.log.warning("Submitting a new generation: %s", warning)
-                    found, asked_at = None, time.time()
-                    request_id = self._submit(request, ledger, fingerprint, give_up_at, attempt)
-            self._request_id = request_id
-            self.ending = {"request_id": request_id, "status": "pending"}
-            context["ti"].xcom_push(key="request_id", value=request_id)
-            store_links(context, self.hook, request_id)
-            if found is not None and found.is_final:
-                return self._finish(context, found, asked_at)
-            if not self.wait_for_completion:
-                return result_of(
-                    found or Generation(request_id, "pending"),
-                    None,
-                    model=self.model or self.hook.settings.model or DEFAULT_MODEL,
-                    elapsed_seconds=time.time() - asked_at,
+            try:
+                current = submit_or_resume(
+                    self, context, self._request(context), submit_deadline=submit_deadline, attempt=attempt
                 )
-            if self.deferrable:
-                self._defer(request_id, asked_at)
-            return self._finish(context, self._follow(request_id), asked_at)
+            except RetryLater as later:
+                self._defer_submission(context, later, submit_deadline)
+            return self._go_on(context, current)
 
-    def _ledger(self, context: Context) -> Ledger:
-        from airflow_provider_grokvideo.ledger import open_ledger
+    def _go_on(self, context: Context, current: Current) -> dict[str, Any]:
+        """Wait for the generation and save it, as far as that is still to do."""
+        from airflow_provider_grokvideo.api.generation import Generation
+        from airflow_provider_grokvideo.finishing import announce
+        from airflow_provider_grokvideo.outcome import result_of
 
-        configured = self.ledger_path or self.hook.ledger_path or conf.get("grokvideo", "ledger_path", fallback=None)
-        if configured or not self.output_path:
-            return open_ledger(context, configured or None)
-        from airflow_provider_grokvideo.storage import destination
+        self._request_id = current.request_id
+        self.request_summary = current.summary
+        self.ending = {"request_id": current.request_id, "status": "pending"}
+        context["ti"].xcom_push(key="request_id", value=current.request_id)
+        store_links(context, self.hook, current.request_id)
+        if current.result is not None:
+            # A retry begins without XComs, and only a task that succeeds has its assets announced.
+            announce(context, self.outlets, current.result)
+            self.ending = current.result
+            return current.result
+        generation = current.generation
+        if generation is not None and generation.is_final:
+            return self._finish(context, generation, current.submitted_at)
+        if not self.wait_for_completion:
+            result = result_of(
+                generation or Generation(current.request_id, "pending"),
+                None,
+                model=current.summary.model,
+                elapsed_seconds=time.time() - current.submitted_at,
+            )
+            self._record_result(context, current.request_id, result)
+            return result
+        if self.deferrable:
+            self._defer(context, current)
+        return self._finish(context, self._follow(current.request_id), current.submitted_at)
 
-        return open_ledger(context, destination(self.output_path, "any", self.output_conn_id).parent / ".grokvideo")
-
-    def _request(self, context: Context) -> VideoRequest | InvalidRequestError:
+    def _request(self, context: Context) -> VideoRequest | GrokVideoError:
         try:
-            return self.hook.prepare(self._asked_for(context))
-        except InvalidRequestError as error:
+            return self._asked_for(context)
+        except GrokVideoError as error:
             return error
 
     def _asked_for(self, context: Context) -> VideoRequest:
@@ -277,112 +281,102 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         return VideoRequest.from_fields(self._request_fields())
 
     def _request_fields(self) -> dict[str, Any]:
-        return {"kind": self.kind, **{name: unwrapped(getattr(self, name)) for name in _REQUEST_FIELDS}}
+        given = {name: getattr(self, name) for name in _REQUEST_FIELDS}
+        return {"kind": self.kind, **{name: value for name, value in given.items() if value is not None}}
 
-    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
-        """Render, then keep what is private out of the rendered fields that Airflow stores and shows."""
-        super()._do_render_template_fields(*args, **kwargs)
-        for name in _PRIVATE_FIELDS:
-            setattr(self, name, unshown(getattr(self, name)))
+    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
+        """Keep the templates of the ledger's place, then render."""
+        if parent is self and not self._is_rendered:
+            self.templates = {name: getattr(self, name) for name in ("output_path", "ledger_path")}
+        super()._do_render_template_fields(parent, *args, **kwargs)
 
-    def _ask_once(self, request_id: str) -> Generation | None:
-        """What the API says of a generation that is to be resumed; pending where it cannot be asked now."""
-        try:
-            return self.hook.get_generation(request_id)
-        except GenerationNotFoundError:
-            return None
-        except GrokVideoError as error:
-            from airflow_provider_grokvideo.api.generation import Generation
+    def _is_stale(self, context: Context, try_number: int | None) -> bool:
+        """Return whether a deferral of an earlier attempt came back (Airflow 3.0, apache/airflow#56704)."""
+        stale = try_number is not None and try_number != context["ti"].try_number
+        if stale:
+            self.log.info("The trigger's event is of attempt %s and is ignored", try_number)
+        return stale
 
-            self.log.warning("The API cannot be asked about generation %s now: %s", request_id, error)
-            return Generation(request_id, "pending")
+    def _defer_submission(self, context: Context, later: RetryLater, submit_deadline: float) -> NoReturn:
+        from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
-    def _submit(self, request: VideoRequest, ledger: Ledger, fingerprint: str, give_up_at: float, attempt: int) -> str:
-        from airflow_provider_grokvideo.submission import Postponed, submit_once
+        from airflow_provider_grokvideo.triggers.grokvideo import min_deferral
 
-        self._check_cost(request)
-        if self.output_path:
-            from airflow_provider_grokvideo.storage import check_writable
+        pause = max(later.pause, min_deferral())
+        self.log.warning(
+            "Not accepted; nothing was billed: %s. The worker slot is released; the next try is in %.0f s",
+            later,
+            pause,
+        )
+        self.defer(
+            trigger=TimeDeltaTrigger(timedelta(seconds=pause)),
+            method_name="execute_resubmit",
+            kwargs={
+                "submit_deadline": submit_deadline,
+                "attempt": later.attempt,
+                "try_number": context["ti"].try_number,
+            },
+        )
+        raise AssertionError("unreachable: defer raises") from None
 
-            check_writable(self.output_path, self.output_conn_id)
-        patience = PATIENCE if self.deferrable else SUBMISSION_TIMEOUT
-        try:
-            return submit_once(
-                self.hook,
-                request,
-                ledger,
-                fingerprint,
-                attempt=attempt,
-                give_up_at=give_up_at,
-                patience=patience,
-            )
-        except Postponed as postponed:
-            from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
-
-            self.log.warning(
-                "Not accepted, nothing is billed: %s. The worker slot is given back; it is sent again in %.0f s",
-                postponed,
-                postponed.pause,
-            )
-            self.defer(
-                trigger=TimeDeltaTrigger(timedelta(seconds=postponed.pause)),
-                method_name="execute_postponed",
-                kwargs={"give_up_at": give_up_at, "attempt": postponed.attempt},
-            )
-            raise AssertionError("unreachable: defer raises") from None
-
-    def _check_cost(self, request: VideoRequest) -> None:
-        from airflow_provider_grokvideo.api.prices import check_cost, estimate
-
-        cost = estimate(request, self.hook.prices)
-        self.log.info("This will probably cost %s USD, by list price", "an unknown number of" if cost is None else cost)
-        if self.max_cost_usd is not None:
-            check_cost(cost, self.max_cost_usd, request)
-
-    def _defer(self, request_id: str, asked_at: float) -> NoReturn:
+    def _defer(self, context: Context, current: Current) -> NoReturn:
         from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
 
         self.log.info(
-            "Waiting for generation %s in the triggerer, %g s at most, without a worker slot. "
-            "Clearing or killing this task does not stop it: it goes on, is billed, and is resumed",
-            request_id,
-            float(self.timeout),
+            "Waiting for generation %s in the triggerer, up to %g s, without a worker slot. Killing or clearing this "
+            "task does not cancel the generation: it is billed, and the next attempt resumes it",
+            current.request_id,
+            self.timeout,
         )
         self.defer(
             trigger=GrokVideoTrigger(
                 grokvideo_conn_id=self.grokvideo_conn_id,
-                request_id=request_id,
-                poll_interval=float(self.poll_interval),
-                deadline=time.time() + float(self.timeout),
+                request_id=current.request_id,
+                poll_interval=self.poll_interval,
+                deadline=time.time() + self.timeout,
             ),
             method_name="execute_complete",
-            kwargs={"asked_at": asked_at},
+            kwargs={
+                "submitted_at": current.submitted_at,
+                # A decorated task has no prompt where its function failed.
+                "request": {
+                    **current.summary.to_json(),
+                    "prompt": mask(self.prompt) if isinstance(self.prompt, str) else None,
+                },
+                "try_number": context["ti"].try_number,
+            },
         )
         raise AssertionError("unreachable: defer raises")
 
     def _follow(self, request_id: str) -> Generation:
         """Wait on the worker."""
-        self.log.info("Waiting for generation %s, %g s at most", request_id, float(self.timeout))
-        return self.hook.wait(request_id, poll_interval=float(self.poll_interval), timeout=float(self.timeout))
+        self.log.info("Waiting for generation %s on this worker, up to %g s", request_id, self.timeout)
+        return self.hook.wait(request_id, poll_interval=self.poll_interval, timeout=self.timeout)
 
-    def _finish(self, context: Context, generation: Generation, asked_at: float) -> dict[str, Any]:
+    def _finish(self, context: Context, generation: Generation, submitted_at: float) -> dict[str, Any]:
         from airflow_provider_grokvideo.finishing import finish
         from airflow_provider_grokvideo.outcome import verdict_of
 
+        assert self.request_summary is not None  # noqa: S101  # every entry point sets it first
         self.ending = verdict_of(generation)
         self.ending = result = finish(
             self.hook,
             context,
             generation,
-            began_at=asked_at,
+            began_at=submitted_at,
             output_path=self.output_path,
             output_conn_id=self.output_conn_id,
             outlets=self.outlets,
-            model=self.model,
-            is_uploaded=bool(self.upload_url),
+            model=self.request_summary.model,
+            is_uploaded=self.request_summary.uploads,
         )
-        self._ledger(context).finished(generation.request_id, result)
+        self._record_result(context, generation.request_id, result)
         return result
+
+    def _record_result(self, context: Context, request_id: str, result: Mapping[str, Any]) -> None:
+        from airflow_provider_grokvideo.execution import open_task_ledger
+
+        open_task_ledger(self, context).record_result(request_id, result)
 
     @contextmanager
     def _errors_for_airflow(self) -> Iterator[None]:
@@ -408,6 +402,6 @@ class GrokVideoEditOperator(GrokVideoOperator):
 
 
 class GrokVideoExtendOperator(GrokVideoOperator):
-    """Go on where ``video`` ends, for ``duration`` further seconds, 1 to 10, default 6."""
+    """Go on where ``video`` ends, for ``duration`` further seconds, 2 to 10, default 6."""
 
     kind = "extension"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from airflow.configuration import conf
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
@@ -49,10 +50,23 @@ _MEDIA_HEADERS = {**_HEADERS, "Content-Security-Policy": "default-src 'none'; me
 
 T = TypeVar("T")
 
+_MAP_INDEX = re.compile(r"-1|[0-9]{1,9}", re.ASCII)
+_MOST_VIDEOS = 10**9
+
+
+def _refuse_unprintable_ids(request: Request) -> None:
+    """Answer 404 to ids that no DAG, run or task has, before a database refuses them with an error."""
+    if not all(value.isprintable() for value in request.path_params.values()):
+        raise HTTPException(404, "Not found")
+
+
 assets = APIRouter()
 videos = APIRouter(
     prefix="/dags/{dag_id}/runs/{run_id}",
-    dependencies=[Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.XCOM))],
+    dependencies=[
+        Depends(_refuse_unprintable_ids),
+        Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.XCOM)),
+    ],
 )
 _progress = Progress()
 
@@ -82,7 +96,7 @@ def run_page(dag_id: str, run_id: str) -> HTMLResponse:
 
 
 @videos.get("/videos")
-def run_videos(dag_id: str, run_id: str, offset: int = 0) -> JSONResponse:
+def run_videos(dag_id: str, run_id: str, offset: Annotated[int, Query(le=_MOST_VIDEOS)] = 0) -> JSONResponse:
     """Every video of a run, some at a time."""
     records, more = _found(lambda: preview_records.page(dag_id, run_id, max(0, offset)))
     return _json({"videos": [card(record, _roots(dag_id)) for record in records], "more": more})
@@ -153,7 +167,7 @@ def task_media(request: Request, dag_id: str, run_id: str, task_id: str, map_ind
 def _record(dag_id: str, run_id: str, task_id: str, map_index: str) -> Record:
     # Airflow leaves the placeholder as it is where a task is not mapped.
     index = "-1" if map_index == "{MAP_INDEX}" else map_index
-    if not index.removeprefix("-").isdecimal():
+    if not _MAP_INDEX.fullmatch(index):
         raise HTTPException(404, "there is no such task instance")
     return _found(lambda: preview_records.find(dag_id, run_id, task_id, int(index)))
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from airflow.providers.common.compat.sdk import AirflowException
-
 from airflow_provider_grokvideo.plugins.preview_videos import Grant, Location
 
 log = logging.getLogger(__name__)
 
 CHUNK = 256 * 1024
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)\Z")
+_FAR = 10**18
+"""Behind the end of every file."""
 
 
 class Unavailable(Exception):
@@ -53,16 +53,24 @@ def parse_range(header: str | None, size: int) -> Span | None:
     match = _RANGE.match((header or "").strip())
     if not match or match.groups() == ("", ""):
         return None
-    first, last = match.groups()
-    if not first:
-        if int(last) == 0:
+    first, last = map(_position, match.groups())
+    if first is None:
+        if not last:
             raise Unsatisfiable
-        return Span(max(0, size - int(last)), size - 1)
-    if last and int(last) < int(first):
+        return Span(max(0, size - last), size - 1)
+    if last is not None and last < first:
         return None
-    if int(first) >= size:
+    if first >= size:
         raise Unsatisfiable
-    return Span(int(first), min(int(last), size - 1) if last else size - 1)
+    return Span(first, size - 1 if last is None else min(last, size - 1))
+
+
+def _position(digits: str) -> int | None:
+    """Return the number, of however many digits; ``None`` for none."""
+    if not digits:
+        return None
+    significant = digits.lstrip("0")
+    return int(significant or "0") if len(significant) <= 18 else _FAR
 
 
 def open_granted(grant: Grant) -> IO[bytes]:
@@ -74,20 +82,25 @@ def open_granted(grant: Grant) -> IO[bytes]:
         with ExitStack() as on_failure:
             file = _open_local(grant) if grant.location.scheme == "file" else _open_remote(grant)
             on_failure.callback(file.close)
-            if file.seek(0, os.SEEK_END) != grant.size_bytes:
-                raise Unavailable("the file has been replaced since the task recorded it")
-            file.seek(0)
-            # Whatever a task claims to have recorded, nothing but a video ever leaves this server.
-            if file.read(8)[4:] != b"ftyp":
-                raise Unavailable("the file is no MP4 video")
+            _check_content(file, grant)
             on_failure.pop_all()
             return file
+    except Unavailable:
+        raise
     except FileNotFoundError as error:
         raise Unavailable("the file does not exist, or not on the machine of Airflow's API server") from error
-    except (OSError, ValueError, ImportError, AirflowException) as error:
-        # Also a store that this server has no provider or no connection for.
+    except Exception as error:  # each filesystem raises errors of its own, for want of a provider or connection too
         log.warning("%s cannot be read for its preview: %s", grant.uri, error)
         raise Unavailable(f"the file cannot be read: {type(error).__name__}") from error
+
+
+def _check_content(file: IO[bytes], grant: Grant) -> None:
+    if file.seek(0, os.SEEK_END) != grant.size_bytes:
+        raise Unavailable("the file has been replaced since the task recorded it")
+    file.seek(0)
+    # Whatever a task claims to have recorded, nothing but a video ever leaves this server.
+    if file.read(8)[4:] != b"ftyp":
+        raise Unavailable("the file is no MP4 video")
 
 
 def chunks(file: IO[bytes], span: Span) -> Iterator[bytes]:
@@ -108,13 +121,27 @@ def _open_local(grant: Grant) -> IO[bytes]:
         allowed = real.is_relative_to(_path(grant.within).resolve())
     if not allowed:
         raise Unavailable("a link leads out of the place where videos may lie")
-    # A pipe would block for ever, and the last segment may have become a link since.
-    descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = _open_without_links(real)
     file = os.fdopen(descriptor, "rb", buffering=0)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         file.close()
         raise Unavailable("this is no file")
     return file
+
+
+def _open_without_links(path: Path) -> int:
+    """Open a resolved path segment by segment: any of them may have become a link since it was resolved."""
+    search = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    directory = os.open("/", search)
+    try:
+        for part in path.parts[1:-1]:
+            inner = os.open(part, search, dir_fd=directory)
+            os.close(directory)
+            directory = inner
+        # Without blocking: a pipe would keep the thread for ever.
+        return os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 def _open_remote(grant: Grant) -> IO[bytes]:

@@ -6,15 +6,22 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from airflow_provider_grokvideo.api.text import clean, is_video_url, shown_id
 
 OWN_PACKAGE = "airflow_provider_grokvideo."
 """Only what tasks of this provider have recorded is shown."""
 
 _ALIASES = {"": "file", "local": "file", "s3a": "s3", "s3n": "s3", "gcs": "gs"}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\Z", re.IGNORECASE)
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]|::")
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\\\\]|::")
+_MOST = 2**53
+"""No size or time is larger, and no number that a browser can hold exactly."""
+_LONGEST_TEXT = 10_000
+_PICO_USD = Decimal(10) ** -12
 _LATER = "DYNAMIC (set during execution)"
 """What Airflow stores as the prompt of a decorated task, whose function returns it."""
 _UNDER_WAY = {None, "scheduled", "queued", "running", "restarting", "deferred", "up_for_reschedule"}
@@ -73,6 +80,13 @@ class Location:
         same_store = (self.scheme, self.bucket) == (other.scheme, other.bucket)
         below = len(other.parts) > len(self.parts) and other.parts[: len(self.parts)] == self.parts
         return same_store and below and not other.is_directory
+
+    def opens_as(self, other: Location) -> bool:
+        """Return whether both are opened through the same Airflow connection; the local disk needs none.
+
+        An XCom must not choose the connection: whoever may edit one would use every store that the API server can.
+        """
+        return self.scheme == "file" or self.conn_id == other.conn_id
 
     def admits(self, other: Location) -> bool:
         """Whether a task that was told to write here may have written the other."""
@@ -152,17 +166,20 @@ def may_play(record: Record, roots: Sequence[Location]) -> Grant:
     if not record.is_own or result is None or not isinstance(result.get("path"), str):
         raise Refused("this task has landed no video")
     size, digest = result.get("size_bytes"), result.get("sha256")
-    if not isinstance(size, int) or isinstance(size, bool) or size <= 0:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= _MOST:
         raise Refused("the task has not recorded the size of its video")
     uri = result["path"]
     location = Location.parse(uri)
     etag = f'"{digest}"' if isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest) else f'"{size:x}"'
-    for within in roots:
-        if within.holds(location) and within.conn_id in {None, location.conn_id}:
+    holding = [root for root in roots if root.holds(location)]
+    for within in holding:
+        if within.opens_as(location):
             return Grant(uri, location, within, size, etag)
     own = _own_output(record)
-    if own is not None and own.conn_id == location.conn_id and own.admits(location):
+    if own is not None and own.opens_as(location) and own.admits(location):
         return Grant(uri, location, own, size, etag)
+    if holding:
+        raise Refused("the file was saved through another connection than the one that [grokvideo] preview_roots names")
     raise Refused("the file lies neither in the task's output_path nor below [grokvideo] preview_roots")
 
 
@@ -170,7 +187,7 @@ def card(record: Record, roots: Sequence[Location]) -> dict[str, Any]:
     """What the page shows of a task instance: JSON primitives."""
     result = record.result or {}
     state = state_of(record)
-    video, note = None, _text(record.verdict.get("error_message"))
+    video, note = None, clean(_text(record.verdict.get("error_message")) or "") or None
     if isinstance(result.get("path"), str):
         try:
             may_play(record, roots)
@@ -182,18 +199,18 @@ def card(record: Record, roots: Sequence[Location]) -> dict[str, Any]:
     return {
         "task_id": record.task_id,
         "map_index": record.map_index,
-        "label": record.label,
+        "label": _shown(record.label),
         "airflow_state": record.state,
         "try_number": record.try_number,
         "state": state,
-        "prompt": None if record.fields.get("prompt") == _LATER else _text(record.fields.get("prompt")),
-        "model": _text(result.get("model")) or _text(record.fields.get("model")),
+        "prompt": None if record.fields.get("prompt") == _LATER else _shown(record.fields.get("prompt")),
+        "model": _shown(result.get("model")) or _shown(record.fields.get("model")),
         "duration": _number(result.get("duration")) or _number(record.fields.get("duration")),
-        "cost_usd": _text(result.get("cost_usd")) or _text(record.verdict.get("cost_usd")),
+        "cost_usd": _money(result.get("cost_usd")) or _money(record.verdict.get("cost_usd")),
         "size_bytes": _number(result.get("size_bytes")),
         "elapsed_seconds": _number(result.get("elapsed_seconds")),
-        "request_id": record.request_id,
-        "path": _text(result.get("path")),
+        "request_id": record.request_id and shown_id(record.request_id),
+        "path": _shown(result.get("path")),
         "video": video,
         "note": note,
     }
@@ -212,7 +229,7 @@ def state_of(record: Record) -> str:
         return "submitting" if record.state in {"running", "deferred"} else "waiting"
     ended = _ENDED_BADLY.get(record.state or "", "skipped")
     verdict = record.verdict.get("status")
-    return verdict if ended == "failed" and verdict in {"moderated", "expired"} else ended
+    return str(verdict) if ended == "failed" and verdict in ("moderated", "expired") else ended
 
 
 def parse_roots(configured: str | None, dag_id: str) -> tuple[list[Location], list[str]]:
@@ -228,8 +245,8 @@ def parse_roots(configured: str | None, dag_id: str) -> tuple[list[Location], li
 
 
 def web_url(value: object) -> str | None:
-    """The value, if a browser may load it as a video."""
-    return value if isinstance(value, str) and urlsplit(value).scheme in {"http", "https"} else None
+    """Return the value, if a browser may load it as a video."""
+    return value if isinstance(value, str) and is_video_url(value) else None
 
 
 def _own_output(record: Record) -> Location | None:
@@ -250,7 +267,7 @@ def _loaded(value: Any) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 
@@ -258,7 +275,25 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def _shown(value: Any) -> str | None:
+    """Return a text that a page can hold: anybody may have written it, half a surrogate pair included."""
+    text = _text(value)
+    return text and text[:_LONGEST_TEXT].encode(errors="replace").decode()
+
+
 def _number(value: Any) -> int | float | None:
-    if isinstance(value, str) and value.isdecimal():
+    """Return a number that JSON and a browser can hold."""
+    if isinstance(value, str) and len(value) < 16 and value.isascii() and value.isdecimal():
         return int(value)
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if -_MOST <= value <= _MOST else None
+
+
+def _money(value: Any) -> str | None:
+    """Return an amount of US dollars, as a decimal text without an exponent, to the picodollar."""
+    try:
+        amount = Decimal(value) if isinstance(value, str) and len(value) < 400 else Decimal("NaN")
+        return format(amount.quantize(_PICO_USD).normalize(), "f") if 0 <= amount < _MOST else None
+    except InvalidOperation:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import signal
 import sys
 import threading
@@ -11,6 +12,9 @@ from collections.abc import Sequence
 
 from airflow_provider_grokvideo.sandbox.embedded import Sandbox
 from airflow_provider_grokvideo.sandbox.options import ENVELOPES
+
+_END_WITHIN = 2.0
+"""Seconds from a signal to the end of the process."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,8 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"videos cannot be rendered without {' and '.join(missing)}: {hint}", file=sys.stderr)
 
     stop = threading.Event()
+
+    def end(*_: object) -> None:
+        # Whatever is under way then: a thread that decodes an image cannot be interrupted.
+        watchdog = threading.Timer(_END_WITHIN, os._exit, (0,))
+        watchdog.daemon = True
+        watchdog.start()
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     try:
         sandbox.start()
     except OSError as problem:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # How much larger than the frame the background is, so that it can drift behind the text.
 _OVERSCAN = 1.12
 _WHITE = (255, 255, 255)
+_FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
+_MOST_PIXELS = 16 * 1000 * 1000
+"""Pixels of an image that is decoded: half a megabyte of PNG may hold gigabytes of them."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,13 @@ class Artwork:
         if self._film.picture is None:
             return None
         try:
-            opened = Image.open(io.BytesIO(self._film.picture))
+            opened = Image.open(io.BytesIO(self._film.picture), formats=_FORMATS)
+            # A large JPEG can be read at a fraction of its size.
+            opened.draft("RGB", self._canvas_size())
+            if opened.width * opened.height > _MOST_PIXELS:
+                return None
             photo = ImageOps.exif_transpose(opened).convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError):
             # Checked only by its first bytes when it was accepted; a broken one just stays unseen.
             return None
         self._accent = _rgb(self._random.random(), 0.55, 1.0)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 
 TICKS_PER_USD = 10_000_000_000
 DEFAULT_MODEL = "grok-imagine-video"
 DEFAULT_DURATION = {"generation": 8, "edit": 8, "extension": 6}
+# How long a video to edit or extend is taken to be where the sandbox did not make it itself.
+DEFAULT_SOURCE_SECONDS = 8.0
 DEFAULT_RESOLUTION = "480p"
 DEFAULT_ASPECT_RATIO = "16:9"
 
@@ -54,42 +57,56 @@ ASPECT_RATIOS = tuple(FRAME_SIZES["480p"])
 
 @dataclass(frozen=True)
 class Model:
-    """One model: US dollars per second by resolution, and per input image."""
+    """One model: US dollars per second by resolution, per input image and per second of input video; what it takes."""
 
     name: str
     per_second: dict[str, Decimal]
-    per_image: Decimal = Decimal(0)
+    per_image: Decimal
+    per_input_second: Decimal = Decimal(0)
     edits_and_extends: bool = False
+    takes_references: bool = True
+    longest_with_references: int = 15
+    takes_image_with_references: bool = False
+    takes_frames: bool = False
 
 
 _CLASSIC = Model(
     "grok-imagine-video",
     {"480p": Decimal("0.05"), "720p": Decimal("0.07")},
+    per_image=Decimal("0.002"),
+    per_input_second=Decimal("0.01"),
     edits_and_extends=True,
+    longest_with_references=10,
 )
 _ONE_FIVE = Model(
     "grok-imagine-video-1.5",
     {"480p": Decimal("0.08"), "720p": Decimal("0.14"), "1080p": Decimal("0.25")},
     per_image=Decimal("0.01"),
+    takes_image_with_references=True,
+    takes_frames=True,
 )
 _LITE = Model(
     "grok-imagine-video-1.5-lite",
     {"480p": Decimal("0.02"), "720p": Decimal("0.03"), "1080p": Decimal("0.14")},
+    per_image=Decimal("0.01"),
+    takes_references=False,
 )
 
 MODELS = {model.name: model for model in (_CLASSIC, _ONE_FIVE, _LITE)}
-ALIASES = {
-    "grok-imagine-video-1.5-preview": _ONE_FIVE,
-    "grok-imagine-video-1.5-2026-05-30": _ONE_FIVE,
-}
+_ALIAS = re.compile(r"(.+)-(?:preview|20\d\d-\d\d-\d\d)")
 
 
 def find_model(name: str) -> Model | None:
-    """The model of that name or alias, or None where nobody sells it."""
-    return MODELS.get(name) or ALIASES.get(name)
+    """Return the model of that name or dated alias, or None where nobody sells it."""
+    alias = _ALIAS.fullmatch(name)
+    return MODELS.get(name) or (MODELS.get(alias.group(1)) if alias else None)
 
 
-def cost_in_ticks(model: Model, resolution: str, seconds: float, images: int) -> int:
-    """What the API would charge, in the unit its answers use."""
+def cost_in_ticks(model: Model, resolution: str, seconds: float, images: int, source_seconds: float = 0.0) -> int:
+    """Return what the API would charge, in the unit its answers use.
+
+    :param source_seconds: of the video to edit or extend.
+    """
     usd = model.per_second[resolution] * Decimal(str(seconds)) + model.per_image * images
+    usd += model.per_input_second * Decimal(str(source_seconds))
     return int(usd * TICKS_PER_USD)

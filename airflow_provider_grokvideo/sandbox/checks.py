@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_grokvideo.sandbox.catalogue import (
     ASPECT_RATIOS,
+    DEFAULT_DURATION,
     DEFAULT_MODEL,
     DEFAULT_RESOLUTION,
     RESOLUTIONS,
@@ -24,9 +25,13 @@ Style = Literal["comet", "xai"]
 
 MAX_REFERENCE_IMAGES = 7
 MAX_EDIT_SECONDS = 8.7
-MAX_EXTENDED_SECONDS = 30.0
-MAX_REFERENCED_DURATION = 10
-_IMAGE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
+MAX_REFERENCE_AUDIOS = 3
+MAX_KEYFRAMES = 4
+EXTENSION_SECONDS = (2, 10)
+EXTENDED_SECONDS = (2, 15)
+STORED_SECONDS = (3600, 2_592_000)
+_ANIMATED = ("image", "last_frame", "keyframes")
+_IMAGE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ def check(kind: Kind, body: dict[str, Any], style: Style, source_seconds: float 
         or _check_picture_format(kind, body)
         or _check_images(body)
         or _check_source(kind, body, source_seconds)
+        or _check_audio(body)
         or _check_output(body)
+        or _check_storage(body)
         or _check_user(body)
     )
 
@@ -61,7 +68,7 @@ def _check_prompt(kind: Kind, body: dict[str, Any], style: Style) -> Refusal | N
         return Refusal("bad_type", "prompt: invalid type, expected a string", "prompt")
     if prompt and prompt.strip():
         return None
-    if style == "xai" and kind == "generation" and body.get("image"):
+    if style == "xai" and kind == "generation" and any(body.get(field) for field in _ANIMATED):
         return None
     return Refusal("missing_field", "field prompt is required", "prompt")
 
@@ -89,12 +96,25 @@ def _check_duration(kind: Kind, body: dict[str, Any]) -> Refusal | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
         return Refusal("bad_type", f"{field}: invalid type, expected an integer", field)
-    longest = 10 if kind == "extension" else 15
-    if not 1 <= value <= longest:
-        return Refusal("bad_value", f"{field} must be between 1 and {longest} seconds, got {value}", field)
-    if body.get("reference_images") and value > MAX_REFERENCED_DURATION:
-        text = f"{field} must be at most {MAX_REFERENCED_DURATION} seconds with reference images, got {value}"
-        return Refusal("bad_value", text, field)
+    if kind == "generation" and not 1 <= value <= 15:
+        return Refusal("bad_value", f"{field} must be between 1 and 15 seconds, got {value}", field)
+    return None
+
+
+def extension_failure(kind: Kind, body: dict[str, Any], source_seconds: float | None) -> str | None:
+    """Return why an accepted extension fails, or None. The API finds this out only while it works on it.
+
+    :param source_seconds: how long the video to extend is, where the sandbox made it itself.
+    """
+    if kind != "extension":
+        return None
+    asked = body.get("duration") or body.get("seconds")
+    shortest, longest = EXTENSION_SECONDS
+    if asked is not None and not shortest <= asked <= longest:
+        return f"The extension must be between {shortest} and {longest} seconds long, got {asked}."
+    shortest, longest = EXTENDED_SECONDS
+    if source_seconds is not None and not shortest <= source_seconds <= longest:
+        return f"The video to extend must be between {shortest} and {longest} seconds long, got {source_seconds:g}."
     return None
 
 
@@ -118,25 +138,106 @@ def _check_picture_format(kind: Kind, body: dict[str, Any]) -> Refusal | None:
     return None
 
 
+def input_images(body: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return every input image of a submission with the name of its field."""
+    found = [(field, body[field]) for field in ("image", "last_frame") if body.get(field) is not None]
+    frames, references = body.get("keyframes"), body.get("reference_images")
+    if isinstance(frames, list):
+        found += [(f"keyframes[{i}].image", one.get("image")) for i, one in enumerate(frames) if isinstance(one, dict)]
+    if isinstance(references, list):
+        found += [(f"reference_images[{index}]", one) for index, one in enumerate(references)]
+    return found
+
+
 def _check_images(body: dict[str, Any]) -> Refusal | None:
-    image, references = body.get("image"), body.get("reference_images")
-    if image is not None:
-        refusal = _check_image(image, "image")
-        if refusal:
-            return refusal
-    if references is None:
+    for field, longest in (("reference_images", MAX_REFERENCE_IMAGES), ("keyframes", MAX_KEYFRAMES)):
+        value = body.get(field)
+        if value is not None and not isinstance(value, list):
+            return Refusal("bad_type", f"{field}: invalid type, expected a sequence", field)
+        if value and len(value) > longest:
+            return Refusal("bad_value", f"at most {longest} {field} are allowed, got {len(value)}", field)
+    refusals = (_check_image(value, field) for field, value in input_images(body))
+    return next(filter(None, refusals), None) or _check_keyframes(body) or _check_combination(body)
+
+
+def _check_keyframes(body: dict[str, Any]) -> Refusal | None:
+    duration = body.get("duration") or body.get("seconds") or DEFAULT_DURATION["generation"]
+    for index, frame in enumerate(body.get("keyframes") or []):
+        field = f"keyframes[{index}]"
+        if not isinstance(frame, dict):
+            return Refusal("bad_type", f"{field}: invalid type, expected an object", field)
+        at = frame.get("timestamp_s")
+        if isinstance(at, bool) or not isinstance(at, int | float):
+            return Refusal("bad_type", f"{field}.timestamp_s: invalid type, expected a number", field)
+        if not 0 < at < duration:
+            return Refusal("bad_value", f"{field}.timestamp_s must be inside the video, got {at:g}", field)
+    return None
+
+
+def _check_combination(body: dict[str, Any]) -> Refusal | None:
+    name = body.get("model") or DEFAULT_MODEL
+    model = find_model(name)
+    if model is None:
         return None
-    if not isinstance(references, list):
-        return Refusal("bad_type", "reference_images: invalid type, expected a sequence", "reference_images")
-    if image is not None and references:
+    for field in ("last_frame", "keyframes"):
+        if body.get(field) and not model.takes_frames:
+            return Refusal("bad_value", f"Model {name} does not support {field}.", field)
+    if not body.get("reference_images"):
+        return None
+    if not model.takes_references:
+        return Refusal("bad_value", f"Model {name} does not support reference_images.", "reference_images")
+    if body.get("image") is not None and not model.takes_image_with_references:
         return Refusal("bad_value", "image and reference_images cannot be used together", "reference_images")
-    if len(references) > MAX_REFERENCE_IMAGES:
-        text = f"at most {MAX_REFERENCE_IMAGES} reference_images are allowed, got {len(references)}"
-        return Refusal("bad_value", text, "reference_images")
-    for index, reference in enumerate(references):
-        refusal = _check_image(reference, f"reference_images[{index}]")
-        if refusal:
-            return refusal
+    if body.get("resolution") == "1080p":
+        return Refusal("bad_value", "resolution 1080p cannot be used with reference_images", "resolution")
+    asked = body.get("duration") or body.get("seconds") or 0
+    if asked > model.longest_with_references:
+        text = f"duration must be at most {model.longest_with_references} seconds with reference images, got {asked}"
+        return Refusal("bad_value", text, "duration")
+    return None
+
+
+def _check_audio(body: dict[str, Any]) -> Refusal | None:
+    if body.get("generate_audio") is not None and not isinstance(body["generate_audio"], bool):
+        return Refusal("bad_type", "generate_audio: invalid type, expected a boolean", "generate_audio")
+    audios = body.get("reference_audios")
+    if audios is None:
+        return None
+    if not isinstance(audios, list):
+        return Refusal("bad_type", "reference_audios: invalid type, expected a sequence", "reference_audios")
+    if len(audios) > MAX_REFERENCE_AUDIOS:
+        text = f"at most {MAX_REFERENCE_AUDIOS} reference_audios are allowed, got {len(audios)}"
+        return Refusal("bad_value", text, "reference_audios")
+    for index, audio in enumerate(audios):
+        named = audio.get("voice_id") or audio.get("url") if isinstance(audio, dict) else None
+        if not isinstance(named, str):
+            field = f"reference_audios[{index}]"
+            return Refusal("bad_type", f"{field}: expected an object with voice_id or url", field)
+    return None
+
+
+def _check_storage(body: dict[str, Any]) -> Refusal | None:
+    options = body.get("storage_options")
+    if options is None:
+        return None
+    if not isinstance(options, dict):
+        return Refusal("bad_type", "storage_options: invalid type, expected an object", "storage_options")
+    name, public = options.get("filename"), options.get("public_url")
+    if name is not None and not isinstance(name, str):
+        return Refusal("bad_type", "storage_options.filename: invalid type, expected a string", "storage_options")
+    if public is not None and not isinstance(public, bool | dict):
+        text = "storage_options.public_url: invalid type, expected a boolean or an object"
+        return Refusal("bad_type", text, "storage_options")
+    lives = [options.get("expires_after"), public.get("expires_after") if isinstance(public, dict) else None]
+    for seconds in lives:
+        if seconds is None:
+            continue
+        if isinstance(seconds, bool) or not isinstance(seconds, int):
+            text = "storage_options.expires_after: invalid type, expected an integer"
+            return Refusal("bad_type", text, "storage_options")
+        if not STORED_SECONDS[0] <= seconds <= STORED_SECONDS[1]:
+            text = f"storage_options.expires_after must be between {STORED_SECONDS[0]} and {STORED_SECONDS[1]} seconds"
+            return Refusal("bad_value", f"{text}, got {seconds}", "storage_options")
     return None
 
 
@@ -175,9 +276,8 @@ def _check_source(kind: Kind, body: dict[str, Any], source_seconds: float | None
         return Refusal("missing_field", "field video.url is required", "video")
     if not _is_web_address(url) and not url.startswith("data:video/"):
         return Refusal("bad_value", "video.url must be an http(s) URL", "video")
-    longest = MAX_EDIT_SECONDS if kind == "edit" else MAX_EXTENDED_SECONDS
-    if source_seconds is not None and source_seconds > longest:
-        text = f"the video is {source_seconds:g} seconds long; an {kind} takes at most {longest:g}"
+    if kind == "edit" and source_seconds is not None and source_seconds > MAX_EDIT_SECONDS:
+        text = f"the video is {source_seconds:g} seconds long; an edit takes at most {MAX_EDIT_SECONDS:g}"
         return Refusal("bad_value", text, "video")
     return None
 

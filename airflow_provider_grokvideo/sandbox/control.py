@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import math
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from airflow_provider_grokvideo.sandbox.faults import Fault
 from airflow_provider_grokvideo.sandbox.studio import Studio
 
-_LOOPBACK = ("127.", "::1", "::ffff:127.")
+_JSON = "application/json"
 
 
 class ControlRoutes:
@@ -32,12 +35,12 @@ class ControlRoutes:
 
     async def faults(self, request: web.Request) -> web.Response:
         """What is still armed."""
-        _refuse_strangers(request)
+        self._check_caller(request)
         return web.json_response([fault.as_json() for fault in self._studio.faults.armed()])
 
     async def arm(self, request: web.Request) -> web.Response:
         """Arm one fault, or a list of them that play in order."""
-        value = await _json(request)
+        value = await self._json(request)
         try:
             faults = [Fault.from_json(item) for item in (value if isinstance(value, list) else [value])]
         except (ValueError, TypeError) as problem:
@@ -48,13 +51,13 @@ class ControlRoutes:
 
     async def disarm(self, request: web.Request) -> web.Response:
         """Clear every fault."""
-        _refuse_strangers(request)
+        self._check_caller(request)
         self._studio.faults.clear()
         return web.json_response([])
 
     async def log(self, request: web.Request) -> web.Response:
         """One of the sandbox's logs, oldest entry first."""
-        _refuse_strangers(request)
+        self._check_caller(request)
         name = request.match_info["log"]
         if name == "requests":
             return web.json_response([job.record() for job in self._studio.jobs.all()])
@@ -63,7 +66,7 @@ class ControlRoutes:
 
     async def finish(self, request: web.Request) -> web.Response:
         """End a job now: ``{"request_id", "state"}``."""
-        value = await _json(request)
+        value = await self._json(request)
         try:
             job = self._studio.jobs.finish(str(value["request_id"]), str(value.get("state", "done")))
         except (KeyError, ValueError, TypeError, AttributeError) as problem:
@@ -72,26 +75,60 @@ class ControlRoutes:
 
     async def progress(self, request: web.Request) -> web.Response:
         """Show a progress until the job ends: ``{"request_id", "progress"}``."""
-        value = await _json(request)
+        value = await self._json(request)
         try:
-            job = self._studio.jobs.set_progress(str(value["request_id"]), float(value["progress"]))
-        except (KeyError, ValueError, TypeError) as problem:
+            progress = float(value["progress"])
+            if not math.isfinite(progress):
+                raise _bad_request(f"progress is {progress}; it must be a number")
+            job = self._studio.jobs.set_progress(str(value["request_id"]), progress)
+        except (KeyError, ValueError, TypeError, OverflowError) as problem:
             raise _bad_request(str(problem)) from problem
         return web.json_response(job.record())
 
+    async def _json(self, request: web.Request) -> Any:
+        self._check_caller(request)
+        if request.content_type != _JSON:
+            # What a page of another site may send without asking is of other types.
+            raise web.HTTPUnsupportedMediaType(text=f"the body must be sent as {_JSON}\n")
+        try:
+            return await request.json()
+        except (ValueError, RecursionError) as problem:
+            raise _bad_request(f"the body is not JSON: {problem}") from problem
 
-async def _json(request: web.Request) -> Any:
-    _refuse_strangers(request)
+    def _check_caller(self, request: web.Request) -> None:
+        """Refuse other machines, pages of other sites, and names that a site has bound to this address."""
+        if not _is_loopback(request.remote):
+            raise _forbidden(f"{request.remote} is another")
+        host = _host_of(f"//{request.host}")
+        if not _is_loopback(host) and host != self._studio.options.host.lower():
+            raise _forbidden(f"Host {request.host!r} is not it")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.lower() != f"{request.scheme}://{request.host}".lower():
+            raise _forbidden(f"a page of {origin!r} must not")
+
+
+def _host_of(address: str) -> str | None:
     try:
-        return await request.json()
-    except ValueError as problem:
-        raise _bad_request(f"the body is not JSON: {problem}") from problem
+        return urlsplit(address).hostname
+    except ValueError:
+        return None
 
 
 def _bad_request(message: str) -> web.HTTPBadRequest:
     return web.HTTPBadRequest(text=json.dumps({"error": message}), content_type="application/json")
 
 
-def _refuse_strangers(request: web.Request) -> None:
-    if request.remote is None or not request.remote.startswith(_LOOPBACK):
-        raise web.HTTPForbidden(text="the sandbox is scripted from its own machine only\n")
+def _is_loopback(host: str | None) -> bool:
+    """Return whether a host is this machine: an address of its own or ``localhost``."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _forbidden(why: str) -> web.HTTPForbidden:
+    return web.HTTPForbidden(text=f"the sandbox is scripted from its own machine only: {why}\n")

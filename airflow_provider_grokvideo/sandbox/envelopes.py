@@ -6,6 +6,7 @@ import json
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider_grokvideo.sandbox.checks import Style
 from airflow_provider_grokvideo.sandbox.jobs import Job
@@ -161,14 +162,30 @@ def _ended(envelope: Envelope, job: Job, url: str, outcome: str) -> dict[str, An
     if outcome == "expired":
         return {"status": "expired"}
     if outcome == "failed":
-        return _failed(job, "internal_error", _FAILED)
+        return _failed(job, *(job.failure or ("internal_error", _FAILED)))
     if outcome == "moderated_failed":
         return {**_failed(job, "invalid_argument", MODERATED), "usage": usage}
     # xAI's own clients require the field, so there it is empty where elsewhere it is absent.
     no_url = {"url": ""} if envelope == "xai" else {}
     place = {"url": url} if outcome == "done" else no_url
     video = {**place, "duration": job.duration, "respect_moderation": outcome != "moderated_done"}
+    if outcome == "done" and job.stored is not None:
+        video["file_output"] = _file_output(job, job.stored, url)
     return {"status": "done", "progress": 100, "model": job.model, "usage": usage, "video": video}
+
+
+def _file_output(job: Job, options: dict[str, Any], url: str) -> dict[str, Any]:
+    file: dict[str, Any] = {"file_id": f"file_{job.request_id}", "filename": options.get("filename") or "video.mp4"}
+    lifetime, public = options.get("expires_after"), options.get("public_url")
+    if lifetime is not None:
+        file["expires_at"] = int(job.finished_at + lifetime)
+    if job.is_public:
+        parts = urlsplit(url)
+        file["public_url"] = f"{parts.scheme}://{parts.netloc}/files/{job.request_id}.mp4"
+        lifetime = public.get("expires_after", lifetime) if isinstance(public, dict) else lifetime
+        if lifetime is not None:
+            file["public_url_expires_at"] = int(job.finished_at + lifetime)
+    return file
 
 
 def _failed(job: Job, code: str, message: str) -> dict[str, Any]:

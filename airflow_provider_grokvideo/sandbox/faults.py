@@ -72,6 +72,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "outcome": _BAD_OUTCOMES,
 }
 
+_READ_OF_PROMPT = 20_000
+"""Characters of a prompt in which hashtags count."""
 _HASHTAG = re.compile(r"#(?:(moderated|failed|expired)\b|fault:(?:(\w+):)?(\w+))")
 
 
@@ -176,7 +178,7 @@ def hashtags(prompt: str) -> list[tuple[str, str]]:
     ``#fault:video:slow`` one whose name exists in several places. A name nobody knows is just a hashtag.
     """
     found = []
-    for spoken, on, name in _HASHTAG.findall(prompt):
+    for spoken, on, name in _HASHTAG.findall(prompt[:_READ_OF_PROMPT]):
         if spoken or (name == "moderated" and on in {"", "outcome"}):
             found.append(("outcome", outcome_named(spoken or name)))
             continue

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import urllib.error
-import urllib.request
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+import aiohttp
+
 from airflow_provider_grokvideo.sandbox.artwork import Film
 from airflow_provider_grokvideo.sandbox.catalogue import FRAME_SIZES
 from airflow_provider_grokvideo.sandbox.checks import data_uri_content
-from airflow_provider_grokvideo.sandbox.jobs import Job
+from airflow_provider_grokvideo.sandbox.jobs import Job, Jobs
 
 _KEPT_BYTES = 128 * 1024 * 1024
-_LARGEST_PICTURE = 32 * 1024 * 1024
+_LARGEST_PICTURE = 16 * 1024 * 1024
+_PICTURE_TIMEOUT = aiohttp.ClientTimeout(total=5)
 _LABELS = {"generation": "SANDBOX", "edit": "SANDBOX · EDIT", "extension": "SANDBOX · EXTENSION"}
 
 
 class Films:
     """The rendered videos of one sandbox."""
 
-    def __init__(self, seed: int | None) -> None:
+    def __init__(self, jobs: Jobs, seed: int | None) -> None:
+        self._jobs = jobs
         self._seed = seed
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._rendering: dict[str, asyncio.Task[bytes]] = {}
@@ -55,8 +57,10 @@ class Films:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def _render(self, job: Job) -> bytes:
+        # Here, not in a thread that renders: a host that drips would hold it, and nothing could stop it.
+        picture = await _picture(self._jobs.picture_url(job))
         content = await asyncio.get_running_loop().run_in_executor(
-            self._threads, _film_bytes, job, self._seed, lambda: not self._stopping.is_set()
+            self._threads, _film_bytes, job, picture, self._seed, lambda: not self._stopping.is_set()
         )
         self._kept[job.request_id] = content
         while sum(map(len, self._kept.values())) > _KEPT_BYTES and len(self._kept) > 1:
@@ -64,30 +68,41 @@ class Films:
         return content
 
 
-def _film_bytes(job: Job, seed: int | None, keep_going: Callable[[], bool]) -> bytes:
+def _film_bytes(job: Job, picture: bytes | None, seed: int | None, keep_going: Callable[[], bool]) -> bytes:
     from airflow_provider_grokvideo.sandbox.render import render
 
     width, height = FRAME_SIZES[job.resolution][job.aspect_ratio]
-    picture = _picture(job)
     # Half a surrogate pair is valid JSON but cannot be drawn.
     prompt = job.prompt.encode(errors="replace").decode()
     film = Film(job.request_id, prompt, _LABELS[job.kind], width, height, job.duration, seed, picture)
     return render(film, keep_going)
 
 
-def _picture(job: Job) -> bytes | None:
-    """The image to animate, where the sandbox can have it without leaving the machine."""
-    candidates = [job.body.get("image"), *(job.body.get("reference_images") or [])]
-    url = next((c["url"] for c in candidates if isinstance(c, dict) and isinstance(c.get("url"), str)), None)
+async def _picture(url: str | None) -> bytes | None:
+    """Return the image to animate, where the sandbox can have it without leaving the machine."""
     if url is None:
         return None
     if url.startswith("data:"):
-        return data_uri_content(url)
-    if urlsplit(url).hostname not in {"localhost", "127.0.0.1", "::1"}:
-        return None
+        content = data_uri_content(url)
+        return content if content is not None and len(content) <= _LARGEST_PICTURE else None
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback http(s) only
-            content: bytes = answer.read(_LARGEST_PICTURE)
-            return content
-    except (urllib.error.URLError, OSError, ValueError):
+        if urlsplit(url).hostname not in {"localhost", "127.0.0.1", "::1"}:
+            return None
+        async with (
+            aiohttp.ClientSession(timeout=_PICTURE_TIMEOUT, auto_decompress=False) as session,
+            # A redirect could lead off the machine.
+            session.get(url, allow_redirects=False) as answer,
+        ):
+            return await _read(answer.content) if answer.ok else None
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         return None
+
+
+async def _read(stream: aiohttp.StreamReader) -> bytes | None:
+    """Return the whole body, or nothing of one that is too large."""
+    content = bytearray()
+    async for chunk in stream.iter_any():
+        content += chunk
+        if len(content) > _LARGEST_PICTURE:
+            return None
+    return bytes(content)

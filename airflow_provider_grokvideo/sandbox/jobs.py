@@ -6,10 +6,12 @@ import random
 import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_grokvideo.sandbox.bounds import abridged
 from airflow_provider_grokvideo.sandbox.checks import Kind
 
 # How a job can end. The moderated ones are the three shapes the API has been seen to use.
@@ -24,6 +26,9 @@ OUTCOMES = (
 )
 _SPOKEN = {"moderated": "moderated_failed"}
 _ALMOST_DONE = 99
+_LONGEST_PROMPT = 20_000
+_KEPT_PICTURES = 64 * 1024 * 1024
+"""Bytes of all pictures together that wait to be drawn; the oldest ones go first."""
 
 
 def outcome_named(name: str) -> str:
@@ -51,6 +56,8 @@ class Job:
     cost_ticks: int
     render_seconds: float
     outcome: str = "done"
+    # The error code and message of a job that fails for a reason of its own.
+    failure: tuple[str, str] | None = None
     accepted_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.monotonic)
     ended_early_at: float | None = None
@@ -105,6 +112,18 @@ class Job:
         output = self.body.get("output")
         return output.get("upload_url") if isinstance(output, dict) else None
 
+    @property
+    def stored(self) -> dict[str, Any] | None:
+        """How the submitter wants the video to be stored as a file, or None."""
+        options = self.body.get("storage_options")
+        return options if isinstance(options, dict) else None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the stored file can be had without a key."""
+        public = (self.stored or {}).get("public_url")
+        return public is True or isinstance(public, dict)
+
     def record(self) -> dict[str, Any]:
         """The submission as tests and ``/sandbox/requests`` see it."""
         return {
@@ -120,12 +139,18 @@ class Job:
         }
 
 
+def _picture_url(body: dict[str, Any]) -> str | None:
+    candidates = [body.get("image"), *(body.get("reference_images") or [])]
+    return next((c["url"] for c in candidates if isinstance(c, dict) and isinstance(c.get("url"), str)), None)
+
+
 class Jobs:
     """Every job of one sandbox. Safe to use from the server's thread and the test's at once."""
 
     def __init__(self, seed: int | None) -> None:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
+        self._pictures: OrderedDict[str, str] = OrderedDict()
         self._ids = random.Random(seed) if seed is not None else random.SystemRandom()  # noqa: S311
         self._listeners: list[Callable[[Job], None]] = []
 
@@ -135,9 +160,20 @@ class Jobs:
             return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
 
     def add(self, job: Job) -> None:
-        """Remember an accepted submission."""
+        """Remember an accepted submission, and of megabytes in it only the picture, for some time."""
+        url = _picture_url(job.body)
+        job.body = abridged(job.body)
+        job.prompt = job.prompt[:_LONGEST_PROMPT]
         with self._lock:
             self._jobs[job.request_id] = job
+            if url is not None:
+                self._pictures[job.request_id] = url
+            while sum(map(len, self._pictures.values())) > _KEPT_PICTURES:
+                self._pictures.popitem(last=False)
+
+    def picture_url(self, job: Job) -> str | None:
+        """Return the URL of the image to animate, where there is one and it is still kept."""
+        return self._pictures.get(job.request_id)
 
     def get(self, request_id: str) -> Job | None:
         """The job of that id, if it was ever accepted."""

@@ -33,7 +33,7 @@ class Server:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
-        self._films = Films(studio.options.seed)
+        self._films = Films(studio.jobs, studio.options.seed)
         self._deliveries: Deliveries | None = None
         self._runner: web.AppRunner | None = None
 
@@ -66,6 +66,7 @@ class Server:
         app.router.add_get("/v1/api-key", self._api_key)
         app.router.add_get("/v1/video-generation-models", self._models)
         app.router.add_get("/videos/{request_id}.mp4", videos.video)
+        app.router.add_get("/files/{request_id}.mp4", videos.file)
         app.router.add_get("/sandbox/page", self._page)
         app.add_routes(ControlRoutes(self.studio).routes())
         app.router.add_route("*", "/videos/{rest:.*}", self._moved)
@@ -87,6 +88,9 @@ class Server:
         if not request.path.startswith(_API_PREFIXES) or request.match_info.handler == self._nowhere:
             return await handler(request)
         refusal = self._refusal(request)
+        if refusal is None and (request.content_length or 0) > _LARGEST_BODY:
+            # Before a byte of it is read.
+            refusal = envelopes.error(style_of(request), "too_large", "the request body is too large")
         if refusal is None:
             try:
                 return await handler(request)

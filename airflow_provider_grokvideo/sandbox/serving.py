@@ -18,7 +18,7 @@ from airflow_provider_grokvideo.sandbox.render import RendererMissingError
 from airflow_provider_grokvideo.sandbox.studio import Studio
 
 _MP4 = "video/mp4"
-_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
 _SLOW = 2.0
 _TRICKLE = 65536.0
 _TICK = 0.05
@@ -67,6 +67,16 @@ class VideoRoutes:
         if fault is not None and fault.name == "trickle":
             return await _trickle(request, content, fault.number("bytes_per_second", _TRICKLE))
         return _ranged(request, content)
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        """Serve a stored file under its public URL, which needs no signature."""
+        job = self._studio.jobs.get(request.match_info["request_id"])
+        if job is None or job.state != "done" or not job.is_public:
+            return send(envelopes.html(404, "404 Not Found"))
+        try:
+            return _ranged(request, await self._films.get(job))
+        except RendererMissingError as missing:
+            return send(envelopes.Answer(500, f"{missing}\n", "text/plain"))
 
     async def _spoil(self, request: web.Request, job: Job, fault: Fault | None) -> web.StreamResponse | None:
         if fault is None:

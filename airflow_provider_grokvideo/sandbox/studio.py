@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from airflow_provider_grokvideo.sandbox.bounds import Log
 from airflow_provider_grokvideo.sandbox.faults import FaultBook
 from airflow_provider_grokvideo.sandbox.jobs import Job, Jobs
 from airflow_provider_grokvideo.sandbox.options import Options
 
-_VIDEO_PATH = re.compile(r"^/videos/([0-9a-f-]{36})\.mp4$")
+_VIDEO_PATH = re.compile(r"^/(?:videos|files)/([0-9a-f-]{36})\.mp4$")
+
+_DIGITS = re.compile(r"[0-9]{1,18}\Z")
 
 
 class TokenBucket:
@@ -49,10 +52,10 @@ class Studio:
 
     options: Options
     faults: FaultBook = field(default_factory=FaultBook)
-    polls: list[dict[str, Any]] = field(default_factory=list)
-    downloads: list[dict[str, Any]] = field(default_factory=list)
-    uploads: list[dict[str, Any]] = field(default_factory=list)
-    refusals: list[dict[str, Any]] = field(default_factory=list)
+    polls: list[dict[str, Any]] = field(default_factory=Log)
+    downloads: list[dict[str, Any]] = field(default_factory=Log)
+    uploads: list[dict[str, Any]] = field(default_factory=Log)
+    refusals: list[dict[str, Any]] = field(default_factory=Log)
 
     def __post_init__(self) -> None:
         """Derive what follows from the options."""
@@ -70,7 +73,7 @@ class Studio:
 
     def is_valid_address(self, job: Job, expires: str, serial: str, signature: str) -> bool:
         """Whether that address was given out and has not expired."""
-        if not (expires.isdecimal() and serial.isdecimal()):
+        if not (_DIGITS.match(expires) and _DIGITS.match(serial)):
             return False
         expected = self._sign(job.request_id, int(serial), int(expires))
         genuine = hmac.compare_digest(expected.encode(), signature.encode())
@@ -83,6 +86,9 @@ class Studio:
     def source_of(self, body: dict[str, Any]) -> Job | None:
         """The job whose video is to be edited or extended, where this sandbox made it."""
         video = body.get("video")
+        file_id = video.get("file_id") if isinstance(video, dict) else None
+        if isinstance(file_id, str):
+            return self.jobs.get(file_id.removeprefix("file_"))
         url = video.get("url") if isinstance(video, dict) else None
         if not isinstance(url, str):
             return None

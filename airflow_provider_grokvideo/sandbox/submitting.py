@@ -13,15 +13,15 @@ from aiohttp import web
 from airflow_provider_grokvideo.sandbox import envelopes
 from airflow_provider_grokvideo.sandbox.answering import hang_up, redirect, send, send_half, style_of
 from airflow_provider_grokvideo.sandbox.catalogue import (
-    ALIASES,
     DEFAULT_ASPECT_RATIO,
     DEFAULT_DURATION,
     DEFAULT_MODEL,
     DEFAULT_RESOLUTION,
+    DEFAULT_SOURCE_SECONDS,
     cost_in_ticks,
     find_model,
 )
-from airflow_provider_grokvideo.sandbox.checks import Kind, Style, check
+from airflow_provider_grokvideo.sandbox.checks import Kind, Style, check, extension_failure, input_images
 from airflow_provider_grokvideo.sandbox.faults import Fault, hashtags
 from airflow_provider_grokvideo.sandbox.jobs import Job
 from airflow_provider_grokvideo.sandbox.studio import Studio
@@ -82,11 +82,17 @@ class SubmitRoutes:
         fate = studio.faults.take("outcome", prompt=prompt)
         if fate is not None:
             job.outcome = fate.name
+            if "code" in fate.options:
+                job.failure = (str(fate.options["code"]), str(fate.options.get("message", "The generation failed.")))
         for on, name in hashtags(prompt):
             if on == "outcome":
                 job.outcome = name
             elif on != "submit":
                 studio.faults.arm(Fault(on, name, request_id=job.request_id))
+        source = studio.source_of(body)
+        reason = extension_failure(kind, body, source.duration if source else None)
+        if reason is not None:
+            job.outcome, job.failure = "failed", ("invalid_argument", reason)
         job.uploading = job.upload_url is not None and job.outcome == "done"
         studio.jobs.add(job)
         self._accepted(job)
@@ -123,7 +129,7 @@ class SubmitRoutes:
 def _json_object(raw: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -202,18 +208,20 @@ def _job(studio: Studio, kind: Kind, request: web.Request, body: dict[str, Any],
     elif kind == "generation":
         aspect_ratio = body.get("aspect_ratio") or aspect_ratio
         resolution = body.get("resolution") or resolution
-    images = len(body.get("reference_images") or []) + (body.get("image") is not None)
+    source_seconds = 0.0 if kind == "generation" else source.duration if source else DEFAULT_SOURCE_SECONDS
     return Job(
         request_id=studio.jobs.new_id(),
         kind=kind,
         path=request.path,
         body=body,
         headers={key: value for key, value in request.headers.items() if key.lower() not in _NOT_RECORDED},
-        model=ALIASES[name].name if name in ALIASES else name,
+        model=model.name,
         prompt=prompt,
         duration=duration,
         aspect_ratio=aspect_ratio,
         resolution=resolution,
-        cost_ticks=cost_in_ticks(model, resolution, duration if kind == "edit" else asked, images),
+        cost_ticks=cost_in_ticks(
+            model, resolution, duration if kind == "edit" else asked, len(input_images(body)), source_seconds
+        ),
         render_seconds=studio.options.render_seconds,
     )

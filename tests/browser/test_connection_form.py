@@ -234,7 +234,7 @@ def test_only_the_key_is_needed(stage: Stage, open_list: Callable[..., Any], add
     ("password", "alive", "title", "said"),
     [
         (GOOD_KEY, True, "Successful", "accepts the key and offers"),
-        ("a-bad-key", True, "Failed", "refuses the key"),
+        ("a-bad-key", True, "Failed", "rejected the key"),
         ("", True, "Failed", "no API key"),
         (GOOD_KEY, False, "Failed", "no answer from"),
     ],

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 import airflow_provider_grokvideo
+from airflow_provider_grokvideo.api.polling import FAILURE_TOLERANCE
+from airflow_provider_grokvideo.api.retry import MAX_UNREACHED_ATTEMPTS, submit_retry_delay
+from airflow_provider_grokvideo.exceptions import TransportError
 from airflow_provider_grokvideo.get_provider_info import get_provider_info
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator, GrokVideoOperator
 from airflow_provider_grokvideo.outcome import STATUSES, result_of
@@ -122,7 +125,9 @@ def test_every_metric_is_documented() -> None:
     used = set(re.findall(r"Stats\.\w+\(f?\"([^\"]+)\"", source))
     documented = set(table("metrics.md", "", "Name"))
 
-    assert {re.sub(r"finished\.\w+", "finished.{generation.state}", name) for name in documented} == used
+    assert {re.sub(r"finished\.\w+", "finished.", name) for name in documented} == {
+        re.sub(r"\{.*\}", "", name) for name in used
+    }
     assert {f"grokvideo.finished.{state}" for state in ("done", "failed", "expired", "moderated")} <= documented
 
 
@@ -204,3 +209,46 @@ def test_the_kill_table_of_the_readme_is_the_measured_one() -> None:
     measured = (DOCS / "kill-table.md").read_text().splitlines()
     assert len(rows) > 10
     assert [row for row in rows if row not in measured] == []
+
+
+def test_the_attempts_to_reach_the_api_are_documented() -> None:
+    waits = [_submission_pauses(share) for share in (0, 1)]
+    assert {len(pauses) for pauses in waits} == {MAX_UNREACHED_ATTEMPTS - 1}
+    least, most = (sum(pauses) for pauses in waits)
+
+    [row] = [line for line in (DOCS / "failures.md").read_text().splitlines() if line.startswith("| could not connect")]
+    assert f"{MAX_UNREACHED_ATTEMPTS} attempts, with {least:.0f} to {most:.0f} s of pauses in all" in row
+
+
+def _submission_pauses(jitter: float) -> list[float]:
+    """Return the pauses between the attempts to reach the API, with this share of the most jitter."""
+    error, pauses = TransportError("unreachable", delivered=False), []
+    while (
+        pause := submit_retry_delay(
+            error, attempt=len(pauses) + 1, now=0, deadline=600, uniform=lambda low, high: low + jitter * (high - low)
+        )
+    ) is not None:
+        pauses.append(pause)
+    return pauses
+
+
+def test_the_tolerance_for_failed_polls_is_documented() -> None:
+    minutes = {"README.md": f"{FAILURE_TOLERANCE / 60:.0f} minutes", "docs/failures.md": "ten minutes"}
+    assert FAILURE_TOLERANCE == 600
+    for page, words in minutes.items():
+        assert f"fails after {words} of nothing else" in (ROOT / page).read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/versions.md"])
+def test_the_table_of_versions_has_no_failure(page: str) -> None:
+    rows = [line for line in (ROOT / page).read_text().splitlines() if re.match(r"\| \d+\.\d+\.\d+ \|", line)]
+    assert rows
+    assert [row for row in rows if "failed" in row or "| none" in row] == []
+
+
+def test_the_kill_table_has_no_row_that_cost_twice_or_lost_a_video() -> None:
+    rows = [line for line in (DOCS / "kill-table.md").read_text().splitlines() if re.match(r"\| (?!Killed|---)", line)]
+    ours = [row for row in rows if "without a ledger" not in row]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in ours]
+    assert cells
+    assert [row for row in cells if int(row[2]) > 1 or (row[4].startswith("success") and row[3] != "1 of 1")] == []

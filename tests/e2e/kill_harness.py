@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from dev.airflow_stack import AirflowStack, SandboxProcess, StackError, wait_until
-from tests.e2e.kill_points import TAKEN_OVER, TRIGGERER_POINTS, WORKER_POINTS, KillPoint
+from tests.e2e.kill_points import DOWN_TOO_LONG, TAKEN_OVER, TRIGGERER_POINTS, WORKER_POINTS, KillPoint
 
 TASK = "video"
 PATIENCE = 600
+DOWN_FOR = 25
+"""Seconds for which the triggerer is down, longer than the wait of ``kill_soon_due``."""
 TABLE = pytest.StashKey[str]()
 """Where a test run keeps the table for its last words."""
 ENDED = ("success", "failed")
@@ -40,6 +42,18 @@ class Outcome:
     tries: int
     result: Any
     log: str
+
+
+def defects(outcome: Outcome) -> list[str]:
+    """Return in what a row differs from what has to come of its kill."""
+    point, found = outcome.point, []
+    if outcome.submissions != point.submissions:
+        found.append(f"{outcome.submissions} submissions instead of {point.submissions}")
+    if point.known and (outcome.state, outcome.landed) != ("success", 1):
+        found.append(f"{outcome.state} with {outcome.landed} videos saved, instead of success with 1")
+    if not point.known and outcome.state != "failed":
+        found.append(f"{outcome.state} instead of failed")
+    return found
 
 
 class Case:
@@ -102,6 +116,8 @@ class Case:
         elif point.victim in {"machine", "runner"}:
             only = "runner" if point.victim == "runner" else None
             self.airflow.kill_task(point.dag_id, point.run_id, TASK, only=only)
+        if point.clears:
+            self.airflow.client.clear(point.dag_id, point.run_id, [point.clears])
         self.killed = True
 
     def finish_generations(self) -> None:
@@ -159,15 +175,24 @@ class KillHarness:
         """First with a second triggerer at hand, then with one that starts later."""
         outcomes = self._kill_triggerer([TAKEN_OVER], "triggerer", successor_first=True)
         outcomes += self._kill_triggerer(TRIGGERER_POINTS, "triggerer-2", successor_first=False)
+        outcomes += self._kill_triggerer([DOWN_TOO_LONG], "triggerer", successor_first=False, down_for=DOWN_FOR)
         return outcomes
 
-    def _kill_triggerer(self, points: Sequence[KillPoint], name: str, *, successor_first: bool) -> list[Outcome]:
+    def _kill_triggerer(
+        self, points: Sequence[KillPoint], name: str, *, successor_first: bool, down_for: float = 0
+    ) -> list[Outcome]:
         successor = "triggerer" if name != "triggerer" else "triggerer-2"
         cases = self._start(points)
         self._go_on(cases, lambda: all(case.reached() for case in cases), kill=False)
         if successor_first:
             self.airflow.start("triggerer", name=successor)
         self.airflow.kill(name)
+        if down_for:
+            for case in cases:
+                case.kill()
+                case.finish_generations()
+            # A deadline is a time of day: that it passes cannot be seen from outside.
+            time.sleep(down_for)
         if not successor_first:
             self.airflow.start("triggerer", name=successor)
         for case in cases:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-LEDGER = "airflow_provider_grokvideo.ledger:Ledger"
+LEDGER = "airflow_provider_grokvideo.ledger_stores:Ledger"
 CLIENT = "airflow_provider_grokvideo.api.client:GrokVideoClient"
 OPERATOR = "airflow_provider_grokvideo.operators.grokvideo:GrokVideoOperator"
 
@@ -24,6 +24,7 @@ class KillPoint:
     :param seen: what shows from outside that the point is reached.
     :param done_first: the generation is done before the kill; else it is done after it.
     :param submissions: expected count.
+    :param clears: another task of the run, which a person clears directly after the kill.
     :param known: whether the id can be known, so that the task has to succeed with the video landed.
     """
 
@@ -35,6 +36,7 @@ class KillPoint:
     fault: dict[str, Any] = field(default_factory=dict)
     seen: Literal["hold", "fault", "submission", "download", "polls", "retry"] = "hold"
     done_first: bool = False
+    clears: str = ""
     submissions: int = 1
     known: bool = True
 
@@ -44,7 +46,7 @@ def _held(run_id: str, where: str, when: Literal["before", "after"], function: s
 
 
 WORKER_POINTS = [
-    _held("before-intent", "before the intent", "before", f"{LEDGER}.intend"),
+    _held("before-intent", "before the intent", "before", f"{LEDGER}.record_intent"),
     _held(
         "before-post", "between the intent and the POST", "before", f"{CLIENT}.submit", submissions=0, known=False
     ),
@@ -65,7 +67,11 @@ WORKER_POINTS = [
     _held(
         "before-stored", "after the answer, before the id is stored", "after", f"{CLIENT}.submit", known=False
     ),
-    _held("before-deferral", "after the id is stored, before deferral", "after", f"{LEDGER}.submitted"),
+    _held(
+        "other-cleared", "after the answer, before the id is stored; another task is cleared", "after",
+        f"{CLIENT}.submit", dag_id="kill_beside_another", clears="another", known=False,
+    ),
+    _held("before-deferral", "after the id is stored, before deferral", "after", f"{LEDGER}.record_submitted"),
     KillPoint("waiting", "while waiting, `deferrable=False`", dag_id="kill_on_worker", seen="polls"),
     KillPoint(
         "waiting-runner", "while waiting, `deferrable=False`", victim="runner", dag_id="kill_on_worker", seen="polls"
@@ -81,11 +87,11 @@ WORKER_POINTS = [
         done_first=True,
     ),
     _held(
-        "before-finished", "after landing, before the result is stored", "before", f"{LEDGER}.finished",
+        "before-finished", "after landing, before the result is stored", "before", f"{LEDGER}.record_result",
         done_first=True,
     ),
     _held(
-        "before-success", "after the result is stored, before success", "after", f"{LEDGER}.finished",
+        "before-success", "after the result is stored, before success", "after", f"{LEDGER}.record_result",
         done_first=True,
     ),
     KillPoint(
@@ -108,4 +114,11 @@ TRIGGERER_POINTS = [
         done_first=True,
     ),
 ]
-POINTS = [*WORKER_POINTS, TAKEN_OVER, *TRIGGERER_POINTS]
+DOWN_TOO_LONG = KillPoint(
+    "down-too-long",
+    "while waiting; the triggerer is down past the deadline, and the video is done meanwhile",
+    victim="triggerer",
+    dag_id="kill_soon_due",
+    seen="polls",
+)
+POINTS = [*WORKER_POINTS, TAKEN_OVER, *TRIGGERER_POINTS, DOWN_TOO_LONG]

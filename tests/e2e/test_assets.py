@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dev.airflow_stack import AirflowStack
+from tests.e2e.video_runs import add_dag_file
 
 EXAMPLE = Path(__file__).parents[2] / "example_dags" / "asset.py"
 PRODUCER, CONSUMER = "grokvideo_asset_producer", "grokvideo_asset_consumer"
@@ -15,25 +16,32 @@ PRODUCER, CONSUMER = "grokvideo_asset_producer", "grokvideo_asset_consumer"
 
 @pytest.fixture(autouse=True)
 def dag_file(dags_folder: Path) -> None:
-    shutil.copy(EXAMPLE, dags_folder)
+    add_dag_file(EXAMPLE, dags_folder)
 
 
 def test_the_consumer_runs_on_the_producers_result(airflow: AirflowStack, videos: Path) -> None:
     client = airflow.client
     client.wait_for_dag(CONSUMER)
     run_id = client.trigger(PRODUCER)
-    assert client.wait_for_run(PRODUCER, run_id, timeout=90) == "success"
+    assert client.wait_for_run(PRODUCER, run_id, timeout=400) == "success"
     result = client.xcom(PRODUCER, run_id, "generate")
-
-    (consumed,) = client.wait_until(
-        lambda: client.call("GET", f"/dags/{CONSUMER}/dagRuns")["dag_runs"], 60, "the consumer to be started"
-    )
-    assert client.wait_for_run(CONSUMER, consumed["dag_run_id"], timeout=60) == "success"
-    assert client.xcom(CONSUMER, consumed["dag_run_id"], "publish") == [result["path"]]
-
     kind = "asset" if client.major >= 3 else "dataset"
-    events = client.call("GET", f"/{kind}s/events", params={"source_dag_id": PRODUCER})[f"{kind}_events"]
-    extras = {event.get("uri") or event.get("dataset_uri"): event["extra"] for event in events}
+
+    def events() -> list[dict[str, Any]]:
+        params = {"source_dag_id": PRODUCER, "source_run_id": run_id}
+        return client.call("GET", f"/{kind}s/events", params=params)[f"{kind}_events"]
+
+    def started() -> list[str]:
+        # Another run of the producer starts its own run of the consumer.
+        return sorted(
+            {one.get("run_id") or one["dag_run_id"] for event in events() for one in event["created_dagruns"]}
+        )
+
+    (consumed,) = client.wait_until(started, 240, "the consumer to be started")
+    assert client.wait_for_run(CONSUMER, consumed, timeout=240) == "success"
+    assert client.xcom(CONSUMER, consumed, "publish") == [result["path"]]
+
+    extras = {event.get("uri") or event.get("dataset_uri"): event["extra"] for event in events()}
     # The asset that the task names, and the landed file in place of the alias.
     assert set(extras) == {"grokvideo://videos/trailer", result["path"]}
     for extra in extras.values():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dev.airflow_stack import AirflowStack, SandboxProcess
+from tests.e2e.video_runs import add_dag_file
 
 DAG = """
 import os
@@ -19,8 +20,9 @@ from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOper
 with DAG("generate", schedule=None, start_date=datetime(2026, 1, 1)):
     GrokVideoGenerateOperator(
         task_id="video",
-        prompt="A red panda rides a paper boat",
+        prompt="A red panda rides a paper boat in {{ run_id }}",
         duration=2,
+        grokvideo_conn_id="grokvideo_patient",
         output_path=os.environ["GROKVIDEO_OUTPUT"],
         poll_interval=1,
     )
@@ -29,25 +31,26 @@ with DAG("generate", schedule=None, start_date=datetime(2026, 1, 1)):
 
 @pytest.fixture(autouse=True)
 def dag_file(dags_folder: Path) -> None:
-    (dags_folder / "generate.py").write_text(DAG)
+    add_dag_file(DAG, dags_folder, "generate.py")
 
 
 def test_a_video_is_waited_for_without_a_process_and_lands(
-    airflow: AirflowStack, sandbox: SandboxProcess, videos: Path
+    airflow: AirflowStack, patient_sandbox: SandboxProcess, videos: Path
 ) -> None:
     client = airflow.client
-    before = len(sandbox.requests())
     run_id = client.trigger("generate")
 
-    client.wait_for_task("generate", run_id, "video", "deferred")
-    airflow.wait_until_no_process("generate", run_id, "video", timeout=3)
+    client.wait_for_task("generate", run_id, "video", "deferred", timeout=240)
+    airflow.wait_until_no_process("generate", run_id, "video", timeout=60)
     request_id = client.xcom("generate", run_id, "video", key="request_id")
     assert client.task_instance("generate", run_id, "video")["state"] == "deferred"
-    assert client.wait_for_run("generate", run_id, timeout=60) == "success"
+    patient_sandbox.finish(request_id)
+    assert client.wait_for_run("generate", run_id, timeout=400) == "success"
 
     result = client.xcom("generate", run_id, "video")
     landed = videos / f"{request_id}.mp4"
     assert result["request_id"] == request_id
     assert result["path"] == f"file://{landed}"
     assert landed.stat().st_size == result["size_bytes"]
-    assert len(sandbox.requests()) == before + 1
+    submitted = [entry for entry in patient_sandbox.requests() if run_id in entry["body"]["prompt"]]
+    assert [entry["request_id"] for entry in submitted] == [request_id]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,16 @@ from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_3_PLUS
 from dev.airflow_stack import AirflowStack, SandboxProcess
-from tests.e2e.video_runs import VideoRun
+from tests.e2e.video_runs import VideoRun, add_dag_file
 
 pytestmark = [
-    pytest.mark.timeout(400),
     pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="this Airflow begins no templated wait in the triggerer"),
 ]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def sense_file(dags_folder: Path) -> None:
-    shutil.copy(Path(__file__).parent / "dags" / "sense.py", dags_folder)
+    add_dag_file(Path(__file__).parent / "dags" / "sense.py", dags_folder)
 
 
 def submitted(sandbox: SandboxProcess, prompt: str) -> str:

@@ -38,10 +38,12 @@ def test_what_the_ceiling_allows_is_submitted(ceiling: Any, sandbox: Any) -> Non
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"max_cost_usd": 0.19}, "max_cost_usd=0.19 is not allowed; allowed: at least 0.20"),
-        ({"max_cost_usd": "0"}, "at least 0.20"),
+        ({"max_cost_usd": 0.19}, "Not sent: this request costs up to 0.20 USD, more than max_cost_usd=0.19."),
+        ({"max_cost_usd": "0"}, "costs up to 0.20 USD"),
+        ({"max_cost_usd": 0.2, "image": "https://example.com/a.png"}, "costs up to 0.202 USD"),
+        ({"max_cost_usd": 9, "extra": {"n": 2}}, "The price is unknown: extra['n'] may change it."),
         ({"max_cost_usd": "a little"}, "a number of US dollars"),
-        ({"max_cost_usd": 9, "model": "a-model"}, "a-model has no known price"),
+        ({"max_cost_usd": 9, "model": "a-model"}, "No list price is known for model 'a-model'"),
     ],
     ids=str,
 )
@@ -75,7 +77,7 @@ def test_the_connections_prices_go_before_the_list(with_prices: Any, sandbox: An
 
     with_prices({"grok-imagine-video": {"480p": 1}})
     task = run(prompt="Another lake", max_cost_usd=0.2)
-    assert "at least 4" in str(task.error)
+    assert "up to 4.00 USD" in str(task.error)
 
 
 def test_the_configurations_prices_go_before_the_list(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:

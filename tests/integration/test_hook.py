@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_grokvideo.api import rate_limit
 from airflow_provider_grokvideo.api.aio import _clients, shared_client
 from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
@@ -118,8 +120,13 @@ def test_image_path_is_sent_as_a_data_uri(hook: GrokVideoHook, sandbox: Sandbox,
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "can be read"), (b"just a text", "not JPEG, PNG"), (bytes(50 * 1024 * 1024), "up to 15 MiB")],
-    ids=["missing", "text-called-png", "50-MB"],
+    [
+        (None, "can be read"),
+        (b"just a text", "not JPEG, PNG"),
+        (b"GIF89a...", "its content is GIF. Convert it"),
+        (bytes(50 * 1024 * 1024), "up to 15 MiB"),
+    ],
+    ids=["missing", "text-called-png", "gif-called-png", "50-MB"],
 )
 def test_unfit_image_is_refused_before_a_request_is_sent(
     content: bytes | None, words: str, hook: GrokVideoHook, sandbox: Sandbox, tmp_path: Path
@@ -131,6 +138,56 @@ def test_unfit_image_is_refused_before_a_request_is_sent(
         hook.submit(VideoRequest(prompt="p", image=str(path)))
     assert f"image='{path}'" in str(caught.value)
     assert (sandbox.submissions, sandbox.refusals) == ([], [])
+
+
+def test_images_are_read_from_path_objects_of_every_kind(hook: GrokVideoHook, sandbox: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    path.write_bytes(PNG)
+    hook.submit(
+        VideoRequest(
+            model="grok-imagine-video-1.5",
+            prompt="p",
+            image=path,
+            last_frame=ObjectStoragePath(f"file://{path}"),
+            keyframes=[{"image": {"url": path}, "timestamp_s": "1.5"}],
+            reference_images=(one for one in (path, ObjectStoragePath(str(path)))),
+        )
+    )
+    body = sandbox.submissions[0]["body"]
+    sent = {"url": "data:image/png;base64," + base64.b64encode(PNG).decode()}
+    assert (body["image"], body["last_frame"], body["reference_images"]) == (sent, sent, [sent, sent])
+    assert body["keyframes"] == [{"image": sent, "timestamp_s": 1.5}]
+
+
+def test_stored_video_can_be_extended_by_its_file_id(sandbox: Sandbox, connect: Connect) -> None:
+    hook = connect(sandbox.xai_base_url)
+    made = hook.submit(VideoRequest(prompt="p", duration=3, storage_options={"filename": "a.mp4"}))
+    hook.wait(made, poll_interval=0.01)
+    longer = hook.submit(
+        VideoRequest(kind="extension", prompt="p", duration=2, video={"file_id": f"file_{made}"}),
+    )
+    generation = hook.wait(longer, poll_interval=0.01)
+    assert (generation.state, generation.duration) == ("done", 5)
+    # Two seconds at 0.05, and three of input at 0.01.
+    assert str(generation.cost_usd) == "0.13"
+
+
+@pytest.mark.parametrize("dialect", ["base_url", "xai_base_url"], ids=["comet", "xai"])
+def test_rejected_model_is_answered_with_the_nearest_known_name(
+    dialect: str,
+    sandbox: Sandbox,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    hook = connect(getattr(sandbox, dialect))
+    with caplog.at_level(logging.WARNING), pytest.raises(RequestRejectedError) as caught:
+        hook.submit(VideoRequest(prompt="p", model="grok-imagine-vidoe"))
+    assert "offers no model 'grok-imagine-vidoe' to this key. Did you mean 'grok-imagine-video'?" in str(caught.value)
+    assert "Nothing was billed." in str(caught.value)
+    written = caplog.text + "".join(capfd.readouterr())
+    assert "the nearest known name is 'grok-imagine-video'" in written
+    assert sandbox.submissions == []
 
 
 def test_what_the_api_does_not_offer_is_refused_before_a_request_is_sent(hook: GrokVideoHook, sandbox: Sandbox) -> None:
@@ -314,19 +371,19 @@ async def fired(trigger: GrokVideoTrigger) -> list[dict[str, Any]]:
     return [event.payload async for event in trigger.run()]
 
 
-async def test_long_pause_that_the_api_asks_for_does_not_outlast_a_waits_deadline(
-    sandbox: Sandbox, connect: Connect
+async def test_long_pause_asked_of_one_wait_holds_the_others_for_a_moment(
+    sandbox: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One wait is told to stay away for an hour: all that share its client wait, but none beyond its own end."""
-    hook = connect(sandbox.base_url, request_timeout=0.2)
+    monkeypatch.setattr(rate_limit, "MAX_PAUSE", 0.5)
+    hook = connect(sandbox.base_url)
     request_id = hook.submit(PROMPT)
-    sandbox.fault("poll", "rate_limited", retry_after=3600)
+    sandbox.fault("poll", "rate_limited", retry_after=86_400)
     async with shared_client(hook.settings) as client:
         with contextlib.suppress(RateLimitError):
             await client.get_generation(request_id)
         (event,) = await fired(GrokVideoTrigger(NAME, request_id, 0.01, time.time() + 0.1))
-    assert (event["status"], event["request_id"]) == ("timeout", request_id)
-    assert len(sandbox.polls) == 1
+    assert (event["status"], event["request_id"]) == ("done", request_id)
+    assert len(sandbox.polls) == 2
 
 
 async def test_ca_file_that_is_no_certificate_is_an_error_of_the_transport(tmp_path: Path, connect: Connect) -> None:
@@ -351,14 +408,49 @@ def test_good_connection_says_what_it_offers_and_costs_nothing(hook: GrokVideoHo
     assert sandbox.submissions == []
 
 
+@pytest.mark.parametrize(
+    ("model", "good", "words"),
+    [
+        ("grok-imagine-video-1.5", True, None),
+        ("grok-imagine-video-1.5-preview", True, None),
+        ("grok-imagin-video", False, "'grok-imagin-video', is not offered to this key; the nearest names are grok-im"),
+        ("sora-2", False, "'sora-2', is not offered to this key."),
+    ],
+)
+def test_model_of_the_connection_that_is_not_offered_is_told(
+    model: str, good: bool, words: str | None, sandbox: Sandbox, connect: Connect
+) -> None:
+    works, message = connect(sandbox.base_url, model=model).test_connection()
+    assert works is good
+    assert "accepts the key and offers 3 models" in message
+    if words is None:
+        assert "not offered" not in message
+    else:
+        assert f"The model of connection '{NAME}', {words}" in message
+
+
+@pytest.mark.parametrize(
+    ("offered", "said"),
+    [(["grok-imagine-video-1.5", "grok-4"], True), (["grok-4"], False), (["grok-imagine-video"], False)],
+    ids=["another-video-model", "no-video-model", "the-default"],
+)
+def test_default_model_that_is_not_offered_is_told(
+    offered: list[str], said: bool, hook: GrokVideoHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hook.client, "list_models", lambda: offered)
+    works, message = hook.test_connection()
+    assert works
+    assert ("The default model, 'grok-imagine-video', is not offered to this key" in message) is said
+
+
 @pytest.mark.parametrize("dialect", ["base_url", "xai_base_url"], ids=["comet", "xai"])
 @pytest.mark.parametrize(
     ("password", "words"),
     [
-        (None, "has no API key: put it into the password"),
-        ("", "has no API key"),
-        ("sk with space", "copy it again"),
-        ("sk-wr0ngSecretKey", "refuses the key"),
+        (None, f"Connection '{NAME}' has no API key. Enter it in the field \"API key\" (password)."),
+        ("", f"Connection '{NAME}' has no API key."),
+        ("sk with space", f"The API key of connection '{NAME}' has characters that no key has; copy it again."),
+        ("sk-wr0ngSecretKey", f"The API rejected the key of connection '{NAME}' (HTTP 40"),
     ],
     ids=["missing", "empty", "with-space", "refused"],
 )
@@ -376,7 +468,7 @@ def test_bad_key_is_told_in_words(
     [
         ("html", "does not answer as the API does; check the host: the answer is not JSON"),
         ("server_error", "does not answer as the API does; check the host"),
-        ("bad_key", "refuses the key"),
+        ("bad_key", f"The API rejected the key of connection '{NAME}' (HTTP 400): Incorrect API key provided: sk***"),
         ("slow", "timed out while waiting for the answer"),
     ],
 )
@@ -401,13 +493,14 @@ def free_port() -> int:
     [
         pytest.param(lambda: f"http://127.0.0.1:{free_port()}/v1", "Connection refused", id="nobody-there"),
         pytest.param(lambda: "https://no-such-host.invalid/v1", "the connection failed", id="no-such-host"),
-        pytest.param(lambda: "ftp://api.x.ai", "host='ftp://api.x.ai' of the connection", id="wrong-scheme"),
+        pytest.param(lambda: "ftp://api.x.ai", f"Connection '{NAME}': host='ftp://api.x.ai'", id="wrong-scheme"),
     ],
 )
 def test_bad_host_is_told_in_words(host: Callable[[], str], words: str, connect: Connect) -> None:
     good, message = connect(host()).test_connection()
     assert not good
     assert words in message
+    assert f"onnection '{NAME}'" in message
 
 
 def test_untrusted_certificate_is_told_in_words(context: ssl.SSLContext, ca_file: str, connect: Connect) -> None:

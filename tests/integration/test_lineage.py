@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_grokvideo.lineage import dataset_name
+from airflow_provider_grokvideo.lineage import dataset_name, lineage_of
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from tests.support.task_run import MemoryStore, TaskRun
@@ -66,6 +66,16 @@ class Reported:
         ("gs://bucket/b.mp4", ("gs://bucket", "b.mp4")),
         ("https://example.com/v/b.mp4?signature=secret", ("https://example.com", "v/b.mp4")),
         ("https://user:password@example.com/b.mp4", ("https://example.com", "b.mp4")),
+        ("HTTPS://user:password@example.com:8443/v/b.mp4?sig=s#f", ("https://example.com:8443", "v/b.mp4")),
+        ("https://example.com?sig=secret", ("https://example.com", "")),
+        ("https://example.com/b.mp4#secret", ("https://example.com", "b.mp4")),
+        ("  https://example.com/b.mp4?sig=secret ", ("https://example.com", "b.mp4")),
+        ("https://[::1/b.mp4?sig=secret", ("https://[::1", "b.mp4")),
+        ("S3://bucket/a.png", ("s3://bucket", "a.png")),
+        ("abfss://me@lake/a.png?sv=1&sig=secret", ("abfss://lake", "a.png")),
+        ("s3://bucket/What is love? #1.mp4", ("s3://bucket", "What is love? #1.mp4")),
+        ("file:///data/What is love? #1.mp4", ("file", "/data/What is love? #1.mp4")),
+        ("/data/What is love? #1.mp4", ("file", "/data/What is love? #1.mp4")),
     ],
 )
 def test_datasets_are_named_without_secrets(uri: str, named: tuple[str, str]) -> None:
@@ -91,6 +101,25 @@ def test_images_that_are_data_are_no_datasets(sandbox: Any) -> None:
 
     assert reported.inputs == [("file", str(LAKE))]
     assert reported.outputs == []
+
+
+@pytest.mark.parametrize(
+    ("media", "named"),
+    [
+        ("DATA:image/png;base64,iVBORw0KGgo=", []),
+        ("  Data:image/png;base64,iVBORw0KGgo=", []),
+        ({"url": "DATA:image/png;base64,iVBORw0KGgo="}, []),
+        ({"file_id": "file-1"}, []),
+        ({"url": " HTTPS://u:p@example.com/a.png?sig=secret"}, [("https://example.com", "a.png")]),
+        (Path("/data/a.png"), [("file", "/data/a.png")]),
+        (None, []),
+        (5, []),
+    ],
+)
+def test_inputs_are_datasets_without_content_and_secrets(media: Any, named: list[tuple[str, str]]) -> None:
+    operator = SimpleNamespace(image=media, reference_images=[media], video=None)
+
+    assert [(one.namespace, one.name) for one in lineage_of(operator, {}).inputs] == named * 2
 
 
 def test_an_edit_reads_its_video(sandbox: Any) -> None:

@@ -110,5 +110,13 @@ def test_a_link_without_a_stored_url_is_empty(link: Any, monkeypatch: pytest.Mon
         assert link.get_link(SimpleNamespace(), ti_key=SimpleNamespace()) == url
 
 
+@pytest.mark.parametrize(
+    "stored", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "/\\evil.example", "x"]
+)
+def test_link_that_a_browser_should_not_follow_is_empty(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "XCom", SimpleNamespace(get_value=lambda **_: stored))
+    assert VIDEO.get_link(SimpleNamespace(), ti_key=SimpleNamespace()) == ""
+
+
 def test_no_link_holds_a_secret(sandbox: Any) -> None:
     assert KEY not in str(links_of(task().run()))

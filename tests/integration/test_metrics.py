@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo import metrics, repetition
+from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from tests.support.task_run import MemoryStore, TaskRun
@@ -112,3 +113,17 @@ def test_the_sensor_counts_what_it_waits_for(stats: Stats, sandbox: Any) -> None
     task(GrokVideoSensor, request_id=request_id).run()
 
     assert (stats.counts["finished.done"], stats.counts["cost_micro_usd"]) == (1, 50_000)
+
+
+@pytest.mark.parametrize("state", ["evil.name|1", "\ud800", ""])
+def test_no_text_of_the_api_is_in_the_name_of_a_metric(stats: Stats, state: str) -> None:
+    metrics.finished(Generation("r", state), 1.0)  # type: ignore[arg-type]
+
+    assert dict(stats.counts) == {"finished.other": 1}
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, 1e300])
+def test_time_that_is_none_fails_no_task(stats: Stats, seconds: float) -> None:
+    metrics.finished(Generation("r", "done"), seconds)
+
+    assert len(stats.times["generation_seconds"]) == 1

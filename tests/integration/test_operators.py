@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -210,13 +211,16 @@ def test_a_short_rate_limit_is_slept_on_the_worker(sandbox):
 
 
 def test_a_long_rate_limit_gives_the_worker_slot_back(sandbox, monkeypatch):
-    monkeypatch.setattr("airflow_provider_grokvideo.operators.grokvideo.PATIENCE", 0.5)
+    monkeypatch.setattr("airflow_provider_grokvideo.execution.MAX_WORKER_SLEEP", 0.5)
+    monkeypatch.setattr("airflow_provider_grokvideo.triggers.grokvideo.min_deferral", lambda: 3.0)
     sandbox.fault("submit", "rate_limited", retry_after=1)
+    began = datetime.now(UTC)
 
     task = run(prompt="long limit")
 
     assert task.state == "success", task.error
-    assert [deferred.method_name for deferred in task.deferrals] == ["execute_postponed", "execute_complete"]
+    assert [deferred.method_name for deferred in task.deferrals] == ["execute_resubmit", "execute_complete"]
+    assert task.deferrals[0].trigger.moment - began >= timedelta(seconds=3)
     assert len(submissions_of(sandbox, "long limit")) == 1
 
 
@@ -350,16 +354,6 @@ def test_a_finished_task_that_is_run_again_returns_its_result_and_a_clear_makes_
     assert len(submissions_of(sandbox, "again")) == 2
 
 
-def test_a_changed_request_is_submitted_anew(sandbox):
-    store = MemoryStore()
-    run(prompt="before", store=store, wait_for_completion=False)
-
-    task = run(prompt="after", store=store)
-
-    assert task.state == "success"
-    assert len(submissions_of(sandbox, "after")) == 1
-
-
 def test_what_is_paid_for_is_resumed_without_its_image(sandbox, tmp_path: Path):
     image = tmp_path / "lake.png"
     image.write_bytes(Path("example_dags/images/lake.png").read_bytes())
@@ -409,7 +403,7 @@ def test_a_wrong_argument_is_refused_when_the_dag_is_read(wrong: dict[str, Any])
 
 def test_a_trigger_without_its_connection_says_so_in_its_event(sandbox, monkeypatch):
     sandbox.fault("poll", "bare_id", times=None, prompt_contains="connection gone")
-    monkeypatch.setattr("airflow_provider_grokvideo.hooks.look_up._look_ups", {})
+    monkeypatch.setattr("airflow_provider_grokvideo.hooks.async_connection._lookups", {})
     operator = generate(prompt="connection gone", grokvideo_conn_id="grokvideo_default")
     run = TaskRun(lambda: operator)
     monkeypatch.setattr(

@@ -7,18 +7,17 @@ This client was written against the real API by other people, and is used here a
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_grokvideo.sandbox import Sandbox
+from tests.support.once import once_per_run
 
 av = pytest.importorskip("av")
 
@@ -26,37 +25,32 @@ HERE = Path(__file__).parent / "foreign_client"
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 
 
-@pytest.fixture(scope="module")
-def client_folder():
-    """The script beside its installed packages, kept outside the tree between runs."""
+@pytest.fixture(scope="session")
+def client_folder(tmp_path_factory):
+    """Return the script beside its packages, which are installed once in each run of the tests."""
     absent = [name for name in ("node", "npm") if shutil.which(name) is None]
     if absent:
-        text = f"the foreign client needs {' and '.join(absent)}, which this machine has not"
+        text = f"the foreign client needs {' and '.join(absent)}, not installed here"
         if os.environ.get("CI"):
             pytest.fail(text)
         pytest.skip(text)
-    wanted = (HERE / "package.json").read_bytes()
-    folder = (
-        Path(tempfile.gettempdir())
-        / f"grokvideo-foreign-client-{os.getuid()}-{hashlib.sha256(wanted).hexdigest()[:12]}"
+    return once_per_run(tmp_path_factory, "foreign-client", install)
+
+
+def install(folder):
+    """Install the packages, with a cache of their own: npm's usual one is not ours to fill."""
+    for name in ("package.json", "client.mjs"):
+        shutil.copy(HERE / name, folder)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
+    ended = subprocess.run(
+        [*command, "--cache", str(folder / "npm-cache"), "--logs-max", "0", "--update-notifier", "false"],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
-    folder.mkdir(mode=0o700, exist_ok=True)
-    installed = folder / "installed"
-    if not installed.exists():
-        (folder / "package.json").write_bytes(wanted)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
-        ended = subprocess.run(
-            [*command, "--prefix", str(folder)],
-            cwd=folder,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-        assert ended.returncode == 0, ended.stderr
-        installed.touch()
-    shutil.copy(HERE / "client.mjs", folder / "client.mjs")
-    return folder
+    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.fixture

@@ -13,6 +13,10 @@ PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n rest").dec
 TEXT_AS_PNG = "data:image/png;base64," + base64.b64encode(b"just text").decode()
 VIDEO = {"url": "https://example.com/in.mp4"}
 IMAGE = {"url": "https://example.com/a.png"}
+FRAME = {"image": IMAGE, "timestamp_s": 2}
+GIF = "data:image/gif;base64," + base64.b64encode(b"GIF89a rest").decode()
+LATE = "grok-imagine-video-1.5"
+LITE = "grok-imagine-video-1.5-lite"
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +121,34 @@ REFUSED = [
         "edit",
     ),
     ("extensions", {"prompt": "x"}, 500, "invalid_request", 400, "video"),
-    (
-        "extensions",
-        {"prompt": "x", "video": VIDEO, "duration": 11},
-        400,
-        "fail_to_fetch_task",
-        400,
-        "duration",
+    ("extensions", {"prompt": "x", "video": VIDEO, "duration": "6"}, 400, "fail_to_fetch_task", 422, "duration"),
+    *(
+        ("generations", {"prompt": "x", **fields}, 400, "fail_to_fetch_task", status, word)
+        for fields, status, word in (
+            ({"image": {"url": GIF}}, 400, "supported image"),
+            ({"last_frame": IMAGE}, 400, "grok-imagine-video does not support last_frame"),
+            ({"model": LITE, "keyframes": [FRAME]}, 400, "does not support keyframes"),
+            ({"model": LITE, "reference_images": [IMAGE]}, 400, "does not support reference_images"),
+            ({"model": LATE, "keyframes": [FRAME] * 5}, 400, "at most 4"),
+            ({"model": LATE, "keyframes": FRAME}, 422, "sequence"),
+            ({"model": LATE, "keyframes": [{"image": IMAGE, "timestamp_s": 8}]}, 400, "inside the video"),
+            ({"model": LATE, "keyframes": [{"image": IMAGE, "timestamp_s": "2"}]}, 422, "timestamp_s"),
+            ({"model": LATE, "keyframes": [{"image": {"url": GIF}, "timestamp_s": 2}]}, 400, "keyframes[0].image"),
+            ({"model": LATE, "keyframes": ["x"]}, 422, "keyframes[0]"),
+            ({"model": LATE, "last_frame": "x"}, 422, "last_frame"),
+            ({"model": LATE, "reference_images": [IMAGE], "resolution": "1080p"}, 400, "1080p"),
+            ({"generate_audio": "no"}, 422, "generate_audio"),
+            ({"reference_audios": [{"voice_id": "ara"}] * 4}, 400, "at most 3"),
+            ({"reference_audios": {"voice_id": "ara"}}, 422, "sequence"),
+            ({"reference_audios": ["ara"]}, 422, "reference_audios[0]"),
+            ({"storage_options": "a.mp4"}, 422, "storage_options"),
+            ({"storage_options": {"filename": 5}}, 422, "filename"),
+            ({"storage_options": {"expires_after": 3599}}, 400, "between 3600 and 2592000"),
+            ({"storage_options": {"expires_after": 2592001}}, 400, "between 3600 and 2592000"),
+            ({"storage_options": {"expires_after": "3600"}}, 422, "expires_after"),
+            ({"storage_options": {"public_url": "yes"}}, 422, "public_url"),
+            ({"storage_options": {"public_url": {"expires_after": 60}}}, 400, "between 3600 and 2592000"),
+        )
     ),
 ]
 
@@ -160,7 +185,23 @@ ACCEPTED = [
     ("generations", {"prompt": "x", "image": {"url": PNG}}),
     ("generations", {"prompt": "x", "reference_images": [IMAGE] * 7, "duration": 10}),
     ("generations", {"prompt": "x", "size": "848x480", "nobody_knows_this": [1], "user": "me"}),
+    ("generations", {"prompt": "x", "model": LATE, "reference_images": [IMAGE] * 7, "duration": 15}),
+    (
+        "generations",
+        {
+            "prompt": "x",
+            "model": "grok-imagine-video-1.5-2026-05-30",
+            "image": IMAGE,
+            "last_frame": {"url": PNG},
+            "keyframes": [{"image": {"file_id": "f"}, "timestamp_s": 0.5}, FRAME],
+            "reference_images": [IMAGE],
+            "reference_audios": [{"voice_id": "ara"}, {"url": "https://example.com/a.mp3"}],
+            "generate_audio": False,
+            "storage_options": {"filename": "a.mp4", "expires_after": 3600, "public_url": {"expires_after": 7200}},
+        },
+    ),
     ("edits", {"prompt": "x", "video": VIDEO}),
+    ("edits", {"prompt": "x", "video": VIDEO, "storage_options": {"filename": "a.mp4"}}),
     ("extensions", {"prompt": "x", "video": VIDEO, "duration": 10}),
 ]
 
@@ -177,8 +218,12 @@ def test_accepted_and_recorded_as_sent(sandbox, what, body):
         assert record["path"].endswith(f"/v1/videos/{what}")
 
 
-def test_a_prompt_is_optional_beside_an_image_on_xai_only(sandbox):
-    body = {"image": IMAGE}
+@pytest.mark.parametrize(
+    "body",
+    [{"image": IMAGE}, {"model": LATE, "last_frame": IMAGE}, {"model": LATE, "keyframes": [FRAME]}],
+    ids=["image", "last_frame", "keyframes"],
+)
+def test_a_prompt_is_optional_beside_an_image_on_xai_only(sandbox, body):
     assert post(sandbox.xai_base_url, "generations", body).status_code == 200
     assert post(sandbox.base_url, "generations", body).status_code == 500
 
@@ -199,3 +244,85 @@ def test_the_length_of_a_video_of_its_own_is_known(sandbox):
     assert refused.status_code == 400
     assert "10 seconds long" in refused.json()["error"]
     assert post(sandbox.xai_base_url, "extensions", {"prompt": "x", "video": source}).status_code == 200
+
+
+def generation(sandbox, what, body):
+    """Return what the API says in the end of a submission that it accepts."""
+    answer = post(sandbox.xai_base_url, what, {"prompt": "x", **body})
+    assert answer.status_code == 200
+    request_id = answer.json()["request_id"]
+    sandbox.finish(request_id, sandbox.submissions[-1]["outcome"])
+    headers = {"Authorization": "Bearer sandbox-key"}
+    return requests.get(f"{sandbox.xai_base_url}/videos/{request_id}", headers=headers, timeout=10).json()
+
+
+def made(sandbox, seconds):
+    """Return the address of a video of that length."""
+    answer = post(sandbox.xai_base_url, "generations", {"prompt": "x", "duration": seconds})
+    return {"url": f"{sandbox.origin}/videos/{answer.json()['request_id']}.mp4?signature=any"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "source", "reason"),
+    [
+        (1, None, "The extension must be between 2 and 10 seconds long, got 1."),
+        (11, None, "The extension must be between 2 and 10 seconds long, got 11."),
+        (6, 1, "The video to extend must be between 2 and 15 seconds long, got 1."),
+        (2, 2, None),
+        (10, 15, None),
+        (None, None, None),
+    ],
+)
+def test_an_extension_outside_its_limits_is_accepted_and_fails(sandbox, asked, source, reason):
+    video = made(sandbox, source) if source else VIDEO
+    ended = generation(sandbox, "extensions", {"video": video, "duration": asked})
+    if reason is None:
+        assert ended["status"] == "done"
+    else:
+        assert ended["error"] == {"code": "invalid_argument", "message": reason}
+
+
+def test_a_chain_of_extensions_ends_when_its_result_is_longer_than_15_seconds(sandbox):
+    first = post(sandbox.xai_base_url, "extensions", {"prompt": "x", "video": made(sandbox, 8), "duration": 8})
+    second = {"url": f"{sandbox.origin}/videos/{first.json()['request_id']}.mp4"}
+    ended = generation(sandbox, "extensions", {"video": second, "duration": 2})
+    assert "between 2 and 15 seconds long, got 16." in ended["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("what", "body", "usd"),
+    [
+        ("generations", {"duration": 5}, 0.25),
+        ("generations", {"duration": 5, "image": IMAGE}, 0.252),
+        ("generations", {"duration": 5, "reference_images": [IMAGE] * 3}, 0.256),
+        ("generations", {"duration": 5, "model": LATE, "last_frame": IMAGE, "keyframes": [FRAME] * 2}, 0.43),
+        ("generations", {"duration": 5, "model": LITE, "resolution": "1080p", "image": IMAGE}, 0.71),
+        ("edits", {"video": 4}, 0.24),
+        ("extensions", {"video": 4, "duration": 6}, 0.34),
+    ],
+)
+def test_a_charge_counts_input_images_and_input_video(sandbox, what, body, usd):
+    if "video" in body:
+        body = {**body, "video": made(sandbox, body["video"])}
+    assert generation(sandbox, what, body)["usage"]["cost_in_usd_ticks"] == round(usd * 10_000_000_000)
+
+
+def test_a_stored_video_names_its_file_which_opens_without_a_key(sandbox):
+    options = {"filename": "boat.mp4", "expires_after": 7200, "public_url": {"expires_after": 3600}}
+    video = generation(sandbox, "generations", {"duration": 1, "storage_options": options})["video"]
+    file = video["file_output"]
+    assert file["file_id"].startswith("file_")
+    assert file["filename"] == "boat.mp4"
+    assert file["expires_at"] - file["public_url_expires_at"] == 3600
+    assert requests.get(file["public_url"], timeout=60).content == requests.get(video["url"], timeout=60).content
+
+
+def test_a_privately_stored_video_has_no_public_address(sandbox):
+    video = generation(sandbox, "generations", {"duration": 1, "storage_options": {"filename": "boat.mp4"}})["video"]
+    assert set(video["file_output"]) == {"file_id", "filename"}
+    request_id = video["file_output"]["file_id"].removeprefix("file_")
+    assert requests.get(f"{sandbox.origin}/files/{request_id}.mp4", timeout=10).status_code == 404
+
+
+def test_a_video_that_is_not_stored_names_no_file(sandbox):
+    assert "file_output" not in generation(sandbox, "generations", {"duration": 1})["video"]

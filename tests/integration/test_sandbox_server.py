@@ -168,7 +168,7 @@ def test_edits_and_extensions_take_after_their_source(sandbox):
     video = {"url": poll(sandbox.base_url, source).json()["video"]["url"]}
     edited = submit(sandbox.base_url, what="edits", video=video)
     extended = submit(sandbox.base_url, what="extensions", video=video, duration=3)
-    for request_id, seconds, ticks in ((edited, 4, 2_800_000_000), (extended, 7, 2_100_000_000)):
+    for request_id, seconds, ticks in ((edited, 4, 3_200_000_000), (extended, 7, 2_500_000_000)):
         sandbox.finish(request_id)
         body = poll(sandbox.base_url, request_id).json()
         assert body["video"]["duration"] == seconds

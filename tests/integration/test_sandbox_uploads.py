@@ -11,6 +11,7 @@ import requests
 from aiohttp import web
 
 from airflow_provider_grokvideo.sandbox import Sandbox
+from dev.processes import wait_until
 
 KEY = {"Authorization": "Bearer sandbox-key"}
 
@@ -32,14 +33,16 @@ def sandbox():
 
 
 @contextmanager
-def upload_target(status=200):
-    """A real server that accepts PUTs, in a thread of its own."""
+def upload_target(held=None, status=200):
+    """A real server that accepts PUTs, in a thread of its own; it answers when ``held`` is set."""
     received, arrived, ready = [], threading.Event(), threading.Event()
     state = {}
 
     async def put(request):
         received.append((request.path_qs, request.headers.get("Content-Type"), await request.read()))
         arrived.set()
+        if held is not None:
+            await asyncio.to_thread(held.wait, 60)
         return web.Response(status=status)
 
     async def serve():
@@ -108,7 +111,21 @@ def test_an_upload_that_cannot_be_made_is_recorded(sandbox):
 
 
 def test_a_failed_job_uploads_nothing(sandbox):
-    request_id = submit(sandbox.base_url, output={"upload_url": "http://127.0.0.1:9/v.mp4"})
-    sandbox.finish(request_id, "failed")
-    assert poll(sandbox.base_url, request_id).json()["status"] == "failed"
+    with upload_target() as (origin, received, _):
+        request_id = submit(sandbox.base_url, duration=1, output={"upload_url": f"{origin}/v.mp4"})
+        sandbox.finish(request_id, "failed")
+        # What is to be uploaded is pending until it is.
+        wait_until(lambda: sandbox.submissions[0]["state"] == "failed", timeout=60, what="the job to fail")
+    assert received == []
     assert sandbox.uploads == []
+
+
+def test_a_job_that_still_uploads_is_not_at_100_percent():
+    with Sandbox(render_seconds=0.1) as sandbox, upload_target(held := threading.Event()) as (origin, received, _):
+        request_id = submit(sandbox.base_url, duration=1, output={"upload_url": f"{origin}/v.mp4"})
+        wait_until(lambda: received, timeout=60, what="the upload to begin")
+        # The first poll of a generation finds it queued.
+        queued, pending = (poll(sandbox.base_url, request_id).json() for _ in range(2))
+        held.set()
+    assert "status" not in queued
+    assert (pending["status"], pending["progress"]) == ("processing", 99)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import threading
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
-from airflow_provider_grokvideo.sandbox import Sandbox
+from airflow_provider_grokvideo.sandbox import Sandbox, films
 from airflow_provider_grokvideo.sandbox.catalogue import FRAME_SIZES
+from dev.processes import wait_until
 
 av = pytest.importorskip("av")
 Image = pytest.importorskip("PIL.Image")
@@ -92,7 +94,7 @@ def test_edits_and_extensions(sandbox):
     source = submit(sandbox, duration=2, aspect_ratio="1:1")
     video = {"url": url_of(sandbox, source)}
     check(make(sandbox, what="edits", video=video), 2, (480, 480))
-    check(make(sandbox, what="extensions", video=video, duration=1), 3, (480, 480))
+    check(make(sandbox, what="extensions", video=video, duration=2), 4, (480, 480))
     elsewhere = {"url": "https://example.com/in.mp4"}
     check(make(sandbox, what="edits", video=elsewhere), 8, (848, 480))
 
@@ -191,11 +193,79 @@ def test_ranges(sandbox):
     assert (head.headers["Content-Length"], head.headers["Accept-Ranges"]) == (str(total), "bytes")
 
 
-def test_many_fetches_at_once_render_once_and_agree(sandbox):
-    url = url_of(sandbox, submit(sandbox, duration=4))
+@pytest.fixture
+def renderings(monkeypatch):
+    """Return the files that are encoded from now on, and what lets the encoding begin."""
+    files, may_begin = [], threading.Event()
+    encode = av.open
+
+    def counted(file, mode="r", **kwargs):
+        if mode == "w":
+            files.append(file)
+            assert may_begin.wait(60)
+        return encode(file, mode, **kwargs)
+
+    monkeypatch.setattr(av, "open", counted)
+    return files, may_begin
+
+
+def test_many_fetches_at_once_render_once_and_agree(sandbox, renderings):
+    files, may_begin = renderings
+    request_id = submit(sandbox, duration=2)
+    url = url_of(sandbox, request_id)
+
+    def fetches():
+        return [download for download in sandbox.downloads if download["request_id"] == request_id]
+
     with ThreadPoolExecutor(8) as pool:
-        contents = set(pool.map(lambda _: requests.get(url, timeout=60).content, range(8)))
+        answers = [pool.submit(requests.get, url, timeout=60) for _ in range(8)]
+        wait_until(lambda: len(fetches()) == 8, timeout=30, what="all fetches to arrive", interval=0.01)
+        may_begin.set()
+        contents = {answer.result().content for answer in answers}
+
     assert len(contents) == 1
+    assert len(files) == 1
+    assert {requests.get(url, timeout=60).content} == contents
+    assert len(files) == 1
+
+
+def test_kept_videos_are_bounded_and_rendered_again_when_needed(sandbox, renderings, monkeypatch):
+    files, may_begin = renderings
+    may_begin.set()
+    monkeypatch.setattr(films, "_KEPT_BYTES", 1)
+    first, second = (url_of(sandbox, submit(sandbox, duration=1)) for _ in range(2))
+
+    content = requests.get(first, timeout=60).content
+    requests.get(second, timeout=60)
+    requests.get(second, timeout=60)
+    assert len(files) == 2
+    assert requests.get(first, timeout=60).content == content
+    assert len(files) == 3
+
+
+def test_a_client_that_hangs_up_does_not_stop_the_rendering_for_others(sandbox, renderings):
+    files, may_begin = renderings
+    request_id = submit(sandbox, duration=1)
+    url = url_of(sandbox, request_id)
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(requests.Timeout):
+            requests.get(url, timeout=0.2)
+        answer = pool.submit(requests.get, url, timeout=60)
+        wait_until(
+            lambda: sum(one["request_id"] == request_id for one in sandbox.downloads) == 2,
+            timeout=30, what="the second fetch",
+        )  # fmt: skip
+        may_begin.set()
+        assert answer.result().content[4:8] == b"ftyp"
+    assert len(files) == 1
+
+
+def test_a_picture_elsewhere_is_never_fetched(sandbox, monkeypatch):
+    asked = []
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, **_: asked.append(url) or io.BytesIO())
+
+    assert make(sandbox, duration=1, image={"url": "https://192.0.2.1/red.png"})[4:8] == b"ftyp"
+    assert asked == []
 
 
 def test_a_key_sent_to_the_video_host_is_noticed(sandbox):

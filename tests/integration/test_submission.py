@@ -11,21 +11,25 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.summary import RequestSummary
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GrokVideoError,
     InsufficientQuotaError,
+    LedgerError,
     RateLimitError,
     RequestRejectedError,
     SubmissionUnknownError,
     TransportError,
 )
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.ledger import FileHome, Ledger, LedgerError
+from airflow_provider_grokvideo.ledger import Attempt
+from airflow_provider_grokvideo.ledger_stores import FileStore, Ledger
 from airflow_provider_grokvideo.sandbox import Sandbox
-from airflow_provider_grokvideo.submission import Postponed, submit_once
+from airflow_provider_grokvideo.submission import PreparedRequest, RetryLater, submit_once
 
 REQUEST = VideoRequest(prompt="A red fox in the snow", duration=1)
+PREPARED = PreparedRequest(REQUEST, "f1", "here", RequestSummary("grok-imagine-video"))
 
 
 @pytest.fixture
@@ -46,13 +50,13 @@ def hook(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> GrokVideoHook:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     """Return a ledger on disk."""
-    return Ledger(FileHome(ObjectStoragePath(f"file://{tmp_path}/ledger/entry.json")), clear_number=0)
+    return Ledger(FileStore(ObjectStoragePath(f"file://{tmp_path}/ledger/entry.json")), Attempt())
 
 
 def submit(hook: GrokVideoHook, ledger: Ledger, *, seconds: float = 600.0, patience: float = 5.0) -> str:
     """Submit once."""
-    give_up_at = time.time() + seconds
-    return submit_once(hook, REQUEST, ledger, "f1", attempt=0, give_up_at=give_up_at, patience=patience)
+    deadline = time.time() + seconds
+    return submit_once(hook, PREPARED, ledger, attempt=0, submit_deadline=deadline, max_sleep=patience)
 
 
 def test_accepted_submission_is_in_the_ledger(hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox) -> None:
@@ -119,7 +123,7 @@ def test_long_rate_limit_is_postponed_with_an_empty_ledger(
     hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox
 ) -> None:
     sandbox.fault("submit", "rate_limited", retry_after=60)
-    with pytest.raises(Postponed) as caught:
+    with pytest.raises(RetryLater) as caught:
         submit(hook, ledger)
     assert 60 <= caught.value.pause <= 60 * 1.25
     assert caught.value.attempt == 1
@@ -149,7 +153,20 @@ def test_nothing_is_sent_where_the_intent_cannot_be_written(
     hook: GrokVideoHook, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    ledger = Ledger(FileHome(ObjectStoragePath(f"file://{tmp_path}/file/entry.json")), clear_number=0)
-    with pytest.raises(LedgerError, match="cannot be written"):
+    ledger = Ledger(FileStore(ObjectStoragePath(f"file://{tmp_path}/file/entry.json")), Attempt())
+    with pytest.raises(LedgerError, match=r"cannot be (locked|written)"):
         submit(hook, ledger)
     assert (sandbox.submissions, sandbox.refusals) == ([], [])
+
+
+@pytest.mark.parametrize("fault", ["invalid_request", "bad_key", "model_not_found", "no_quota"])
+def test_a_rejected_submission_restores_the_earlier_entry(
+    fault: str, hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    request_id = submit(hook, ledger)
+    sandbox.fault("submit", fault)
+    with pytest.raises(GrokVideoError):
+        submit(hook, ledger)
+    entry = ledger.read()
+    assert entry is not None
+    assert (entry.state, entry.request_id) == ("submitted", request_id)

@@ -46,7 +46,9 @@ class TaskRun:
     retries: int = 0
     store: MemoryStore | None = field(default_factory=MemoryStore)
     clear_number: int = 0
+    max_tries: int | None = None
     run_id: str = "manual__1"
+    run_started: datetime = datetime(2026, 11, 24, tzinfo=UTC)
     map_index: int = -1
     state: str = "none"
     result: Any = None
@@ -55,6 +57,7 @@ class TaskRun:
     events: list[dict[str, Any]] = field(default_factory=list)
     deferrals: list[TaskDeferred] = field(default_factory=list)
     attempts: int = 0
+    try_number: int = 0
 
     def context(self, operator: Any) -> dict[str, Any]:
         ti = SimpleNamespace(
@@ -64,8 +67,14 @@ class TaskRun:
             map_index=self.map_index,
             start_date=datetime.now(UTC),
             xcom_push=self._push,
+            try_number=self.try_number,
+            max_tries=self.retries if self.max_tries is None else self.max_tries,
+            task=SimpleNamespace(retries=self.retries),
         )
-        context: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(clear_number=self.clear_number)}
+        dag_run = SimpleNamespace(
+            clear_number=self.clear_number, run_after=self.run_started, start_date=self.run_started
+        )
+        context: dict[str, Any] = {"ti": ti, "dag_run": dag_run}
         if self.store is not None:
             context["task_state_store"] = self.store
         return context
@@ -85,12 +94,26 @@ class TaskRun:
     def clear(self) -> TaskRun:
         """What a person does in the UI."""
         self.clear_number += 1
+        self.max_tries = self.try_number + self.retries
+        self.xcoms.clear()
+        return self
+
+    def clear_another_task(self) -> TaskRun:
+        """What a person does to another task of the run, on Airflow 3.2 and later."""
+        self.clear_number += 1
+        return self
+
+    def create_again(self) -> TaskRun:
+        """What is left of the run after it was deleted and created again under the same id: the ledger's file."""
+        self.run_started = datetime.now(UTC)
+        self.try_number, self.clear_number, self.max_tries = 0, 0, None
         self.xcoms.clear()
         return self
 
     def attempt(self) -> None:
         """One attempt, with its deferrals."""
         self.attempts += 1
+        self.try_number += 1
         self.xcoms.clear()
         method, kwargs = "execute", {}
         try:

@@ -14,17 +14,19 @@ from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
+from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, settings_of
-from airflow_provider_grokvideo.hooks.look_up import aget_settings
 
 KEY = "sk-Zq81x/Top+Secret=Key"
 EXTRA = {
     "model": "grok-imagine-video-1.5",
     "request_timeout": 12.5,
     "max_requests_per_second": 3,
+    "max_submissions_per_second": 0.5,
     "ledger_path": "s3://bucket/ledger/",
     "proxy": "http://proxy:3128",
     "verify": "false",
+    "allow_private_hosts": "false",
 }
 EVERYTHING = Settings(
     base_url="https://api.x.ai/v1",
@@ -34,6 +36,8 @@ EVERYTHING = Settings(
     max_requests_per_second=3.0,
     proxy="http://proxy:3128",
     verify=False,
+    max_submissions_per_second=0.5,
+    allow_private_hosts=False,
 )
 HOST = "https://api.x.ai/v1"
 NAME = "grokvideo_test"
@@ -67,8 +71,10 @@ def test_environment_variable_gives_the_same_settings(made: str, monkeypatch: py
     "extra",
     [
         pytest.param(json.dumps(EXTRA), id="command-line"),
-        pytest.param(json.dumps({**EXTRA, "request_timeout": "12.5", "max_requests_per_second": "3"}), id="form-texts"),
-        pytest.param(json.dumps({**EXTRA, "verify": False}), id="verify-as-boolean"),
+        pytest.param(
+            json.dumps({**EXTRA, "request_timeout": "12.5", "max_submissions_per_second": "0.5"}), id="form-texts"
+        ),
+        pytest.param(json.dumps({**EXTRA, "verify": False, "allow_private_hosts": False}), id="booleans"),
         pytest.param(json.dumps({**EXTRA, "verify": " FALSE "}), id="verify-in-capitals"),
     ],
 )
@@ -118,6 +124,36 @@ def test_nothing_but_a_key_gives_the_defaults() -> None:
     assert settings == Settings(api_key=KEY)
     assert (settings.request_timeout, settings.max_requests_per_second, settings.verify) == (30.0, 20.0, True)
     assert (settings.model, settings.proxy) == (None, None)
+    assert (settings.max_submissions_per_second, settings.allow_private_hosts) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("host", "extra", "rate"),
+    [
+        ("", {}, None),
+        ("api.cometapi.com", {}, None),
+        ("http://127.0.0.1:8765/v1", {}, None),
+        ("https://x.ai.example.com/v1", {}, None),
+        ("https://fox.ai/v1", {}, None),
+        ("api.x.ai", {}, 1.0),
+        ("https://api.x.ai/v1", {"max_submissions_per_second": None}, 1.0),
+        ("https://us-east-1.api.x.ai/v1", {"max_submissions_per_second": ""}, 1.0),
+        ("https://api.x.ai/v1", {"max_submissions_per_second": "2"}, 2.0),
+        ("api.cometapi.com", {"max_submissions_per_second": 0.2}, 0.2),
+    ],
+)
+def test_submissions_are_limited_to_one_a_second_on_xai_unless_told_otherwise(
+    host: str, extra: dict[str, Any], rate: float | None
+) -> None:
+    settings = settings_of(connection_with(extra, host=host, password="k"))
+    assert settings.max_submissions_per_second == rate
+
+
+def test_settings_name_their_connection_and_are_equal_without_it() -> None:
+    settings = settings_of(connection_with(password="k"))
+    assert settings.connection == f"connection '{NAME}'"
+    assert settings == Settings(api_key="k")
+    assert hash(settings) == hash(Settings(api_key="k"))
 
 
 @pytest.mark.parametrize("empty", [None, ""])
@@ -145,7 +181,8 @@ def test_ca_file_is_used() -> None:
         pytest.param({"host": "api x.ai"}, ("host='api x.ai'", "http(s) URL"), id="space"),
         pytest.param({"host": "https://user:s3cret@h/v1"}, ("host='h/v1'", "without a user"), id="user"),
         pytest.param({"extra": {"model": 5}}, ("model=5", "a text"), id="model"),
-        pytest.param({"extra": {"proxy": ["p"]}}, ("proxy=", "a text"), id="proxy"),
+        pytest.param({"extra": {"proxy": ["http://u:s3cret@p"]}}, ("proxy=list", "a text"), id="proxy"),
+        pytest.param({"extra": {"proxy": {"http": "http://u:s3cret@p"}}}, ("proxy=dict", "a text"), id="proxies"),
         pytest.param({"extra": {"request_timeout": 0}}, ("request_timeout=0", "number above 0"), id="timeout-0"),
         pytest.param({"extra": {"request_timeout": "soon"}}, ("request_timeout='soon'", "above 0"), id="timeout-word"),
         pytest.param({"extra": {"request_timeout": True}}, ("request_timeout=True", "above 0"), id="timeout-true"),
@@ -153,6 +190,22 @@ def test_ca_file_is_used() -> None:
         pytest.param({"extra": {"request_timeout": "inf"}}, ("request_timeout='inf'", "above 0"), id="timeout-inf"),
         pytest.param(
             {"extra": {"max_requests_per_second": -1}}, ("max_requests_per_second=-1", "above 0"), id="rate-negative"
+        ),
+        *(
+            pytest.param(
+                {"extra": {"max_submissions_per_second": wrong}},
+                (f"max_submissions_per_second={wrong!r}", "a number above 0"),
+                id=f"submissions-{wrong}",
+            )
+            for wrong in (0, -1, "fast", True, "nan")
+        ),
+        *(
+            pytest.param(
+                {"extra": {"allow_private_hosts": wrong}},
+                (f"allow_private_hosts={wrong!r}", "true or false"),
+                id=f"private-{wrong}",
+            )
+            for wrong in (0, "no", [], " ")
         ),
         pytest.param({"extra": {"verify": 1}}, ("verify=1", "true, false or a CA file"), id="verify-number"),
         pytest.param({"extra": {"verify": "no"}}, ("verify='no'", "true, false or a CA file"), id="verify-word"),
@@ -163,7 +216,7 @@ def test_ca_file_is_used() -> None:
 def test_wrong_field_is_refused_by_name(fields: dict[str, Any], words: tuple[str, ...]) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         settings_of(connection_with(password=KEY, **fields))
-    assert [word for word in (*words, "of the connection", "allowed: ") if word not in str(caught.value)] == []
+    assert [word for word in (*words, f"Connection '{NAME}': ", "allowed: ") if word not in str(caught.value)] == []
     assert [secret for secret in (KEY, "s3cret") if secret in str(caught.value)] == []
 
 

@@ -25,13 +25,13 @@ from airflow_provider_grokvideo.exceptions import (
     GrokVideoError,
     InsufficientQuotaError,
     InvalidRequestError,
+    LedgerError,
     RateLimitError,
     RequestRejectedError,
     ServerError,
     SubmissionUnknownError,
     TransportError,
 )
-from airflow_provider_grokvideo.ledger import LedgerError
 from airflow_provider_grokvideo.outcome import STATUSES, ending_error, event_of, for_airflow, generation_of, result_of
 from airflow_provider_grokvideo.storage import Landed
 
@@ -159,7 +159,7 @@ def test_event_that_no_trigger_of_ours_sends_is_refused(event: dict[str, Any]) -
             id="failed",
         ),
         pytest.param(ended("failed"), GenerationFailedError, ("the API gives no reason",), id="failed-without-a-word"),
-        pytest.param(ended("expired"), GenerationExpiredError, ("expired", "submits anew"), id="expired"),
+        pytest.param(ended("expired"), GenerationExpiredError, ("expired", "pays for a new one"), id="expired"),
         pytest.param(
             ended("moderated", cost_usd=Decimal("0.2500000000"), error_message="blocked"),
             GenerationModeratedError,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
+from fsspec import AbstractFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractBufferedFile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +19,7 @@ from airflow_provider_grokvideo.plugins.preview_media import (
     Span,
     Unavailable,
     Unsatisfiable,
+    _open_without_links,
     chunks,
     open_granted,
     parse_range,
@@ -111,6 +115,14 @@ def test_a_link_that_leads_out_of_its_place_is_refused(root: Path, tmp_path: Pat
             open_granted(granted)
 
 
+def test_folder_that_becomes_a_link_after_the_check_is_not_followed(root: Path, tmp_path: Path) -> None:
+    (root / "up").symlink_to(tmp_path)
+
+    with pytest.raises(OSError):
+        _open_without_links(root / "up" / "secret.mp4")
+    os.close(_open_without_links(tmp_path / "secret.mp4"))
+
+
 @pytest.mark.parametrize("content", [b"root:x:0:0", b"\x00\x00\x00\x18moov....", b""])
 def test_what_is_no_video_stays_here(root: Path, content: bytes) -> None:
     (root / "v.mp4").write_bytes(content)
@@ -135,11 +147,42 @@ def test_what_is_missing_or_no_file(root: Path) -> None:
 
 def test_no_file_stays_open_after_a_refusal(root: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
+    # Their tracebacks hold what the functions held: only what is closed is closed.
+    refusals = []
     for _ in range(20):
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable) as refusal:
             open_granted(grant(root / "v.mp4", root, 1))
+        refusals.append(refusal)
 
+    assert len(refusals) == 20
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+class CountingFile(AbstractBufferedFile):
+    """A remote file that counts the bytes that are fetched."""
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        self.fs.fetched += end - start
+        return VIDEO.ljust(self.size, b"x")[start:end]
+
+
+class CountingStore(AbstractFileSystem):
+    cachable = False
+    size = 10 * CHUNK
+    fetched = 0
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> CountingFile:
+        return CountingFile(self, path, mode, size=self.size, **{**kwargs, "cache_options": {}})
+
+
+def test_nothing_is_fetched_from_a_store_that_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CountingStore()
+    monkeypatch.setattr(ObjectStoragePath, "fs", property(lambda self: store))
+    uri = "s3://bucket/videos/v.mp4"
+    granted = Grant(uri, Location.parse(uri), Location.parse("s3://bucket/videos/"), store.size, '"e"')
+
+    assert len(b"".join(chunks(open_granted(granted), Span(100, 199)))) == 100
+    assert store.fetched < 200
 
 
 def test_a_store_is_read_through_airflows_own_filesystem(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,10 @@ from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 
 SCHEMAS = sorted(Path(airflow.__file__).parent.glob("provider_info.schema.json"))
 CUSTOMIZATIONS = Path(airflow.__file__).parent / "customized_form_field_behaviours.schema.json"
-FORM_FIELDS = {"model", "request_timeout", "max_requests_per_second", "ledger_path", "proxy", "verify"}
+FORM_FIELDS = {
+    *("model", "request_timeout", "max_requests_per_second", "max_submissions_per_second", "ledger_path"),
+    *("proxy", "verify", "allow_private_hosts"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,8 @@ function size(bytes) {
 // Cents at least, and not a digit less than the API has said.
 function money(amount) {
   const digits = amount.split(".")[1]?.length ?? 0;
-  return Number(amount).toFixed(Math.max(2, digits));
+  // Whatever an XCom holds: toFixed throws at more than a hundred.
+  return Number(amount).toFixed(Math.min(Math.max(2, digits), 20));
 }
 
 function facts(video) {

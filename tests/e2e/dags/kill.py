@@ -14,6 +14,7 @@ from typing import Any
 
 import requests
 from airflow.providers.common.compat.sdk import DAG, BaseHook, BaseOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
 
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 
@@ -92,6 +93,8 @@ VIDEO = {
     "pre_execute": hold,
 }
 START = datetime(2026, 1, 1, tzinfo=UTC)
+SOON = 20
+"""Seconds until the deadline of ``kill_soon_due``."""
 
 with DAG("kill_deferred", schedule=None, start_date=START):
     GrokVideoGenerateOperator(**VIDEO)
@@ -99,5 +102,10 @@ with DAG("kill_on_worker", schedule=None, start_date=START):
     GrokVideoGenerateOperator(**VIDEO, deferrable=False)
 with DAG("kill_timed", schedule=None, start_date=START):
     GrokVideoGenerateOperator(**VIDEO, deferrable=False, execution_timeout=timedelta(seconds=15))
+with DAG("kill_beside_another", schedule=None, start_date=START):
+    another = EmptyOperator(task_id="another")
+    GrokVideoGenerateOperator(**{**VIDEO, "retry_delay": timedelta(seconds=8)})
+with DAG("kill_soon_due", schedule=None, start_date=START):
+    GrokVideoGenerateOperator(**VIDEO, timeout=SOON)
 with DAG("kill_peer", schedule=None, start_date=START):
     PeerOperator(**ARGUMENTS)

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.api.submitting import DELIVERY_ATTEMPTS, LONGEST_PAUSE, pause_before_resubmitting
+from airflow_provider_grokvideo.api.retry import (
+    MAX_ATTEMPTS,
+    MAX_BACKOFF,
+    MAX_UNREACHED_ATTEMPTS,
+    SUBMISSION_TIMEOUT,
+    submit_retry_delay,
+)
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GrokVideoError,
@@ -25,11 +31,11 @@ UNREACHED = TransportError("refused", delivered=False)
 
 def pause(error: GrokVideoError, *, attempt: int = 1, left: float = 600.0, jitter: float = 0.0) -> float | None:
     """Return the pause with a fixed share of the jitter."""
-    return pause_before_resubmitting(
+    return submit_retry_delay(
         error,
         attempt=attempt,
         now=NOW,
-        give_up_at=NOW + left,
+        deadline=NOW + left,
         uniform=lambda low, high: low + (high - low) * jitter,
     )
 
@@ -57,14 +63,19 @@ def test_what_may_have_been_accepted_or_cannot_be_is_never_sent_again(error: Gro
     ("error", "attempt", "expected"),
     [
         pytest.param(RateLimitError("", retry_after=7.0), 1, 7.0, id="as-told"),
-        pytest.param(RateLimitError("", retry_after=0.0), 3, 0.0, id="told-at-once"),
+        pytest.param(RateLimitError("", retry_after=0.0), 1, 1.0, id="told-at-once-1"),
+        pytest.param(RateLimitError("", retry_after=0.0), 3, 4.0, id="told-at-once-3"),
+        pytest.param(RateLimitError("", retry_after=0.001), 5, 16.0, id="told-a-moment-5"),
+        pytest.param(RateLimitError("", retry_after=1.0), 9, MAX_BACKOFF, id="told-a-second-9"),
         pytest.param(RateLimitError("", retry_after=90.0), 9, 90.0, id="as-told-also-when-long"),
+        pytest.param(RateLimitError("", retry_after=1.0), MAX_ATTEMPTS - 1, MAX_BACKOFF, id="last-attempt-but-one"),
+        pytest.param(RateLimitError("", retry_after=1.0), MAX_ATTEMPTS, None, id="attempts-used-up"),
         pytest.param(RateLimitError(""), 1, 1.0, id="not-told-1"),
         pytest.param(RateLimitError(""), 4, 8.0, id="not-told-4"),
-        pytest.param(RateLimitError(""), 12, LONGEST_PAUSE, id="not-told-longest"),
+        pytest.param(RateLimitError(""), 12, MAX_BACKOFF, id="not-told-longest"),
         pytest.param(UNREACHED, 1, 1.0, id="unreached-1"),
-        pytest.param(UNREACHED, DELIVERY_ATTEMPTS - 1, 8.0, id="unreached-last"),
-        pytest.param(UNREACHED, DELIVERY_ATTEMPTS, None, id="unreached-left-to-the-retry"),
+        pytest.param(UNREACHED, MAX_UNREACHED_ATTEMPTS - 1, 8.0, id="unreached-last"),
+        pytest.param(UNREACHED, MAX_UNREACHED_ATTEMPTS, None, id="unreached-left-to-the-retry"),
     ],
 )
 def test_what_was_certainly_not_accepted_waits(error: GrokVideoError, attempt: int, expected: float | None) -> None:
@@ -100,13 +111,16 @@ def test_waits_that_are_refused_together_do_not_return_together() -> None:
     assert max(filter(None, pauses)) <= 5.0 * 1.25
 
 
-def test_rate_limits_end_by_the_total_timeout_alone() -> None:
+@pytest.mark.parametrize("retry_after", [None, 0.0, 0.001, 1.0, 30.0, 59.0])
+def test_whatever_the_api_says_the_posts_of_one_task_are_few(retry_after: float | None) -> None:
     now, attempt = 0.0, 0
     while True:
         attempt += 1
-        seconds = pause_before_resubmitting(RateLimitError(""), attempt=attempt, now=now, give_up_at=600.0)
+        error = RateLimitError("", retry_after=retry_after)
+        seconds = submit_retry_delay(error, attempt=attempt, now=now, deadline=SUBMISSION_TIMEOUT)
         if seconds is None:
             break
         now += seconds
-    assert 500 < now <= 600
-    assert 12 <= attempt <= 20
+    assert now <= SUBMISSION_TIMEOUT
+    assert attempt <= MAX_ATTEMPTS
+    assert attempt >= 8

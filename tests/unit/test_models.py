@@ -1,0 +1,359 @@
+"""The table of models: what a request costs at most, whether that may be spent, and which name was meant."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from airflow_provider_grokvideo.api.models import (
+    AS_OF,
+    DEFAULT_MODEL,
+    MODELS,
+    PRICES,
+    RESOLUTIONS,
+    SOURCE,
+    check_cost,
+    describe_cost,
+    estimate,
+    explain_rejected_model,
+    find_model,
+    format_usd,
+    nearest,
+    not_offered_hint,
+    read_prices,
+    unknown_name_hint,
+)
+from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.exceptions import (
+    ApiError,
+    AuthenticationError,
+    InvalidRequestError,
+    RequestRejectedError,
+)
+from airflow_provider_grokvideo.sandbox import catalogue
+
+IMAGE = "https://example.com/lake.png"
+VIDEO = "https://example.com/lake.mp4"
+CLASSIC = "grok-imagine-video"
+LATE = "grok-imagine-video-1.5"
+LITE = "grok-imagine-video-1.5-lite"
+
+
+def request_of(**fields: Any) -> VideoRequest:
+    return VideoRequest(**{"prompt": "A lake", **fields})
+
+
+def frames(count: int) -> list[dict[str, Any]]:
+    return [{"image": IMAGE, "timestamp_s": 1 + index / 10} for index in range(count)]
+
+
+# --- the estimate -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "cost"),
+    [
+        ({}, "0.40"),
+        ({"duration": 1}, "0.05"),
+        ({"duration": 15, "resolution": "480p"}, "0.75"),
+        ({"duration": 10, "resolution": "720p"}, "0.70"),
+        ({"model": CLASSIC}, "0.40"),
+        ({"image": IMAGE}, "0.402"),
+        ({"reference_images": [IMAGE] * 7, "duration": 10}, "0.514"),
+        ({"model": LATE, "duration": 4}, "0.32"),
+        ({"model": LATE, "duration": 4, "resolution": "720p"}, "0.56"),
+        ({"model": LATE, "duration": 4, "resolution": "1080p"}, "1.00"),
+        ({"model": LATE, "duration": 4, "image": IMAGE}, "0.33"),
+        ({"model": LATE, "duration": 4, "reference_images": [IMAGE] * 3}, "0.35"),
+        ({"model": LATE, "duration": 4, "last_frame": IMAGE}, "0.33"),
+        ({"model": LATE, "duration": 4, "keyframes": frames(4)}, "0.36"),
+        (
+            {
+                "model": LATE,
+                "duration": 4,
+                "image": IMAGE,
+                "last_frame": IMAGE,
+                "keyframes": frames(2),
+                "reference_images": (IMAGE, IMAGE),
+            },
+            "0.38",
+        ),
+        ({"model": LATE, "duration": 4, "generate_audio": False}, "0.32"),
+        ({"model": LATE, "duration": 4, "storage_options": {"filename": "a.mp4"}}, "0.32"),
+        ({"model": f"{LATE}-preview", "duration": 4}, "0.32"),
+        ({"model": f"{LATE}-2026-05-30", "duration": 4}, "0.32"),
+        ({"model": f"{LITE}-2026-09-01", "duration": 4}, "0.08"),
+        ({"model": LITE, "duration": 10, "resolution": "1080p"}, "1.40"),
+        ({"model": LITE, "duration": 10, "image": IMAGE}, "0.21"),
+        # The source's length and resolution are not known: the longest and the dearest, in and out.
+        ({"kind": "edit", "video": VIDEO}, "0.696"),
+        ({"kind": "extension", "video": VIDEO}, "0.57"),
+        ({"kind": "extension", "video": VIDEO, "duration": 10}, "0.85"),
+        ({"kind": "extension", "video": VIDEO, "duration": 2}, "0.29"),
+        ({"extra": {"seed": 5}}, "0.40"),
+        ({"extra": {"size": "1920x1080"}}, None),
+        ({"extra": {"n": 2}}, None),
+        ({"extra": {"quality": "high"}}, None),
+        ({"extra": {"seed": 5, "made_tomorrow": True}}, None),
+        ({"kind": "edit", "video": VIDEO, "extra": {"fps": 60}}, None),
+        ({"model": "a-model-of-tomorrow"}, None),
+        ({"model": "grok-imagine-video-2"}, None),
+        ({"resolution": "1080p"}, None),
+    ],
+    ids=lambda value: str(value)[:70],
+)
+@pytest.mark.filterwarnings("ignore:The API deprecates size")
+def test_estimate(fields: dict[str, Any], cost: str | None) -> None:
+    assert estimate(request_of(**fields)) == (None if cost is None else Decimal(cost))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_estimate_is_what_the_sandbox_charges_for_a_generation(model: str, resolution: str, count: int) -> None:
+    sold = catalogue.find_model(model)
+    assert sold is not None
+    cost = estimate(request_of(model=model, resolution=resolution, duration=5, reference_images=[IMAGE] * count))
+    if resolution not in sold.per_second:
+        assert cost is None
+    else:
+        assert cost == Decimal(catalogue.cost_in_ticks(sold, resolution, 5, count)) / catalogue.TICKS_PER_USD
+
+
+@pytest.mark.parametrize("resolution", ["480p", "720p"])
+@pytest.mark.parametrize("source", [2.0, 8.7, 15.0])
+def test_estimate_of_an_extension_is_never_below_the_charge(resolution: str, source: float) -> None:
+    sold = catalogue.MODELS[CLASSIC]
+    cost = estimate(request_of(kind="extension", video=VIDEO, duration=7))
+    assert cost is not None
+    assert cost >= Decimal(catalogue.cost_in_ticks(sold, resolution, 7, 0, source)) / catalogue.TICKS_PER_USD
+
+
+def test_table_is_dated_names_its_source_and_holds_no_float() -> None:
+    assert date.fromisoformat(AS_OF)
+    assert "docs.x.ai" in SOURCE
+    assert all(isinstance(price, Decimal) for units in PRICES.values() for price in units.values())
+    assert DEFAULT_MODEL in MODELS
+
+
+# --- the ceiling ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ceiling", [0.40, "0.40", "0.4", " 0.4 ", Decimal("0.40"), 1, "1e2"])
+def test_cost_up_to_the_ceiling_passes(ceiling: Any) -> None:
+    check_cost(Decimal("0.40"), ceiling, request_of())
+
+
+REFUSED_COSTS: list[tuple[str | None, Any, dict[str, Any], str]] = [
+    ("0.10", 0.01, {}, "Not sent: this request costs up to 0.10 USD, more than max_cost_usd=0.01."),
+    ("0.4", "0", {}, "Not sent: this request costs up to 0.40 USD, more than max_cost_usd=0."),
+    ("0.696", 0.5, {}, "Not sent: this request costs up to 0.696 USD, more than max_cost_usd=0.5."),
+    ("4", Decimal(3), {}, "Not sent: this request costs up to 4.00 USD, more than max_cost_usd=3."),
+    (
+        None,
+        5,
+        {"model": "a-model"},
+        "Not sent: max_cost_usd=5 cannot be checked. No list price is known for model 'a-model' in 480p: set prices "
+        "in the connection's extra or in [grokvideo] prices. Nothing was billed.",
+    ),
+    (
+        None,
+        5,
+        {"extra": {"n": 2, "seed": 1, "fps": 60}},
+        "Not sent: max_cost_usd=5 cannot be checked. The price is unknown: extra['fps'], extra['n'] may change it. "
+        "Nothing was billed.",
+    ),
+    *(
+        ("0.40", wrong, {}, f"max_cost_usd={wrong!r} is not allowed; allowed: a number of US dollars, 0 or more")
+        for wrong in ("", "a little", -1, "NaN", float("inf"), True, "sNaN", [1])
+    ),
+]
+
+
+@pytest.mark.parametrize(("cost", "ceiling", "fields", "message"), REFUSED_COSTS)
+def test_cost_above_the_ceiling_or_unknown_is_refused(
+    cost: str | None, ceiling: Any, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        check_cost(None if cost is None else Decimal(cost), ceiling, request_of(**fields))
+    assert str(caught.value) == message
+
+
+def test_line_for_the_log_says_that_it_is_an_upper_bound() -> None:
+    request = request_of(duration=2)
+    assert describe_cost(estimate(request), request).startswith("This request costs up to 0.10 USD, by the list prices")
+    unknown = request_of(model="a-model")
+    assert describe_cost(estimate(unknown), unknown).startswith("No list price is known for model 'a-model' in 480p")
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [("0.4", "0.40"), ("4", "4.00"), ("1E+1", "10.00"), ("0.696", "0.696"), ("0.500", "0.50")]
+)
+def test_amounts_have_two_decimals_or_more(amount: str, text: str) -> None:
+    assert format_usd(Decimal(amount)) == text
+
+
+# --- one's own prices -------------------------------------------------------------------------------
+
+
+def test_own_prices_replace_a_models_and_leave_the_others() -> None:
+    prices = read_prices({CLASSIC: {"480p": 0.04}, "my-model": {"480p": "0.01", "image": 1}})
+
+    assert estimate(request_of(duration=5), prices) == Decimal("0.20")
+    assert estimate(request_of(duration=5, resolution="720p"), prices) is None
+    assert estimate(request_of(duration=5, model="my-model", image=IMAGE), prices) == Decimal("1.05")
+    assert estimate(request_of(duration=4, model=LATE), prices) == Decimal("0.32")
+
+
+def test_own_price_of_a_model_holds_for_its_dated_alias_unless_that_has_its_own() -> None:
+    prices = read_prices({LATE: {"480p": 0.01}, f"{LATE}-preview": {"480p": 1}})
+
+    assert estimate(request_of(duration=5, model=f"{LATE}-2026-05-30"), prices) == Decimal("0.05")
+    assert estimate(request_of(duration=5, model=f"{LATE}-preview"), prices) == Decimal("5")
+
+
+def test_inputs_keep_their_list_price_where_none_is_given() -> None:
+    prices = read_prices({CLASSIC: {"480p": 0.04, "720p": 0.056}})
+    assert estimate(request_of(duration=5, image=IMAGE), prices) == Decimal("0.202")
+    assert estimate(request_of(kind="edit", video=VIDEO), prices) == Decimal("8.7") * Decimal("0.066")
+
+    free = read_prices({CLASSIC: {"480p": 0.04, "image": 0, "input_video": "0"}})
+    assert estimate(request_of(duration=5, image=IMAGE), free) == Decimal("0.20")
+    assert estimate(request_of(kind="extension", video=VIDEO, duration=5), free) == Decimal("0.20")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ([], "prices=[]"),
+        ("0.05", "prices='0.05'"),
+        ({"m": 0.05}, "prices['m']=0.05"),
+        ({"m": {}}, "prices['m']={}"),
+        ({"m": {"image": 0.01}}, "prices['m']={'image': 0.01}"),
+        ({"m": {"480p": "cheap"}}, "prices['m']['480p']='cheap'"),
+        ({"m": {"480p": -1}}, "prices['m']['480p']=-1"),
+        ({"m": {"480p": float("nan")}}, "prices['m']['480p']=nan"),
+        ({"m": {"480p": None}}, "prices['m']['480p']=None"),
+        ({"m": {"480p": True}}, "prices['m']['480p']=True"),
+        ({"m": {"480": 0.05}}, "prices['m'] has the unknown unit '480'; allowed: US dollars for 480p, 720p, 1080p"),
+        ({"m": {"480p": 0.05, "second": 1}}, "prices['m'] has the unknown unit 'second'"),
+        ({"m": {"480p": 0.05, 720: 1}}, "prices['m'] has the unknown unit '720'"),
+    ],
+    ids=str,
+)
+def test_wrong_prices_are_refused_naming_model_and_unit(given: Any, named: str) -> None:
+    with pytest.raises(InvalidRequestError, match=re.escape(named)):
+        read_prices(given)
+
+
+# --- names ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        (CLASSIC, CLASSIC),
+        (LITE, LITE),
+        (f"{CLASSIC}-2026-01-28", CLASSIC),
+        (f"{CLASSIC}-latest", CLASSIC),
+        (f"{LATE}-preview", LATE),
+        (f"{LATE}-2026-05-30", LATE),
+        (f"{LATE}-preview-2026-05-30", LATE),
+        (f"{LATE}-260530", LATE),
+        (f"{LITE}-20260901", LITE),
+        ("grok-imagine-video-2", None),
+        ("grok-imagine-video-1.6", None),
+        (f"{LATE}-pro", None),
+        (f"{LATE}-2026", None),
+        ("sora-2", None),
+        ("", None),
+    ],
+)
+def test_dated_alias_is_known_as_its_model(name: str, model: str | None) -> None:
+    found = find_model(name)
+    assert (found.name if found else None) == model
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("grok-imagin-video", [CLASSIC]),
+        ("Grok-Imagine-Video", [CLASSIC]),
+        ("grok-imagine-video-15", [LATE]),
+        ("grok-imagine-video-1.5-light", [LITE]),
+        ("xai/grok-imagine-video", [CLASSIC]),
+        ("sora-2", []),
+    ],
+)
+def test_nearest_known_name(name: str, near: list[str]) -> None:
+    assert nearest(name) == near
+    hint = unknown_name_hint(name)
+    assert (repr(near[0]) in hint if hint else False) is bool(near)
+
+
+@pytest.mark.parametrize("name", [*MODELS, f"{LATE}-preview", "sora-2"])
+def test_known_and_quite_different_names_get_no_hint(name: str) -> None:
+    assert unknown_name_hint(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "offered", "words"),
+    [
+        (CLASSIC, [CLASSIC, LATE], None),
+        (f"{LATE}-preview", [LATE], None),
+        (CLASSIC, [], None),
+        (CLASSIC, [LATE], "'grok-imagine-video', is not offered to this key; the nearest names are grok-imagine-video"),
+        ("sora-2", [LATE], "'sora-2', is not offered to this key."),
+    ],
+)
+def test_model_that_is_not_offered_is_told_with_the_nearest_names(
+    name: str, offered: list[str], words: str | None
+) -> None:
+    hint = not_offered_hint(name, offered)
+    assert hint is None if words is None else hint is not None and hint.startswith(words)
+
+
+COMET = "no available channel for group default and model {} (distributor) (request id: 1)"
+XAI = "The model {} does not exist or your team 1 does not have access to it."
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (503, "model_not_found", COMET),
+        (503, "", COMET),
+        (404, "not-found", XAI),
+        (400, "invalid-argument", "Model not found: {}"),
+        (400, "invalid-argument", "Unknown model {}"),
+    ],
+)
+def test_rejected_name_is_answered_with_the_nearest_known_one(status: int, code: str, message: str) -> None:
+    name = "grok-imagine-vidoe"
+    error = RequestRejectedError(message.format(name), status=status, code=code)
+    explained = explain_rejected_model(error, name)
+    assert type(explained) is RequestRejectedError
+    assert (explained.status, explained.code) == (status, code)
+    for words in (f"offers no model '{name}'", f"Did you mean '{CLASSIC}'?", "Nothing was billed.", name):
+        assert words in str(explained)
+
+
+def test_rejected_name_that_is_known_gets_no_other_proposed() -> None:
+    error = RequestRejectedError(COMET.format(CLASSIC), status=503, code="model_not_found")
+    assert "Did you mean" not in str(explain_rejected_model(error, CLASSIC))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RequestRejectedError("duration must be between 1 and 15", status=400),
+        RequestRejectedError("Model grok-imagine-video does not support 1080p", status=400),
+        AuthenticationError("model_not_found", status=403),
+    ],
+    ids=str,
+)
+def test_other_rejections_stay_as_they_are(error: ApiError) -> None:
+    assert explain_rejected_model(error, "grok-imagin-video") is error
