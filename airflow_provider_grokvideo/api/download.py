@@ -78,8 +78,9 @@ def _follow(adapter: _Adapter, url: str, timeout: float, watchdog: _Watchdog) ->
         try:
             if urlsplit(url).scheme not in {"http", "https"}:
                 raise DownloadError("the video's URL is not an http(s) URL")
-            # Not by a session: it reads the body of a redirection, and sends what it finds in a .netrc file.
-            request = requests.Request("GET", url, headers=_HEADERS).prepare()
+            # Not by a session: it reads the body of a redirection, and sends what it finds in a .netrc file. Nor with
+            # what stands before an @ in the URL, which requests would send unless told otherwise.
+            request = requests.Request("GET", url, headers=_HEADERS, auth=lambda unsigned: unsigned).prepare()
             response = adapter.send(request, stream=True, timeout=timeout)
             location = response.headers.get("location")
             if response.status_code not in _REDIRECTS or location is None:
