@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_grokvideo.privacy import unwrapped
-
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset
@@ -85,9 +83,9 @@ def _before_query(part: str) -> str:
 def _inputs(operator: Any) -> Iterator[InputDataset]:
     from openlineage.client.event_v2 import InputDataset
 
-    references = unwrapped(getattr(operator, "reference_images", None)) or ()
+    references = getattr(operator, "reference_images", None) or ()
     given = [getattr(operator, "image", None), *references, getattr(operator, "video", None)]
-    for media in map(_address, map(unwrapped, given)):
+    for media in map(_address, given):
         # A data URI or a file stored at xAI is no dataset that somebody else could name.
         if media and not media.lower().startswith("data:"):
             yield InputDataset(*dataset_name(media))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import secrets
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -133,6 +135,19 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """Let the kernel send SIGTERM to this process when the one that started it is gone, however it ended (Linux).
+
+    Whoever is killed stops nothing: a worker of pytest-xdist, for example, when the tests are interrupted.
+    """
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Child:
     """One command, running in a session of its own with its output in a log file."""
 
@@ -150,6 +165,7 @@ class Child:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - nothing but one call of the kernel
             )
         self.pid = self._popen.pid
 

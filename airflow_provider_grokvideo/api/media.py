@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from airflow_provider_grokvideo.api.redaction import redact_value
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 
 Media = str | Mapping[str, Any] | os.PathLike[str]
@@ -17,8 +17,6 @@ MediaKind = Literal["image", "video", "audio"]
 
 MAX_IMAGE_BYTES = 15 * 1024 * 1024
 """Base64 makes this 20 MiB, the largest message xAI's own clients may send."""
-_SHOWN_DEPTH = 5
-_QUERY = re.compile(r"\?.*=")
 
 _ACCEPTED_IMAGES = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp"}
 _FTYP_IMAGES = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "HEIC")
@@ -76,25 +74,9 @@ def is_web_url(value: object) -> bool:
 
 def shown(value: object, limit: int = 200) -> str:
     """A value as it may stand in a message or log: short, without image bytes, without a URL's signature."""
-    value = _without_secrets(value)
-    text = value if isinstance(value, str) else repr(value)
+    redacted = redact_value(value)
+    text = redacted if isinstance(redacted, str) else repr(redacted)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
-
-
-def _without_secrets(value: object, depth: int = 0) -> object:
-    if depth > _SHOWN_DEPTH:
-        return "…"
-    if isinstance(value, str):
-        if value.lower().startswith("data:"):
-            head, _, content = value.partition(",")
-            return f"{head[:40]},… ({len(content)} characters)"
-        # Also what was meant as a URL and is none, e.g. for want of its scheme.
-        return without_query(value) if "://" in value or _QUERY.search(value) else value
-    if isinstance(value, Mapping):
-        return {key: _without_secrets(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_secrets(item, depth + 1) for item in value]
-    return value
 
 
 def invalid(name: str, value: object, allowed: str) -> InvalidRequestError:

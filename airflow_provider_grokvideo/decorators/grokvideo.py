@@ -17,22 +17,30 @@ from airflow_provider_grokvideo.api.media import shown
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from airflow_provider_grokvideo.utils.masking import mask, store_rendered_fields
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, TaskDecorator
 
 
-class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
-    """Asks for the video that a function describes; all else is as with the operators.
+_prompts: dict[tuple[Any, ...], Any] = {}
+"""Prompts of the tasks that wait, for ``dag.test()``: it resumes them in this process and without their arguments."""
 
-    The function returns the prompt; or a dict of the request's fields, ``kind`` included, which override those given
-    to the decorator; or a ``VideoRequest``, which stands as it is. Texts in it may hold templates.
+
+class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
+    """Generate the video that a function describes; all else is as with the operators.
+
+    The function returns the prompt; or a mapping of request fields, ``kind`` included, which override those given to
+    the decorator; or a ``VideoRequest``, which is used as it is. What it returns is not rendered: it may hold text of
+    users or of other tasks. Templates in the arguments of the decorator and of the function are rendered.
 
     :param python_callable: the decorated function.
     """
 
     custom_operator_name = "@task.grok_video"
+    # Airflow 3 stores the rendered fields again when the task has ended or is deferred.
     overwrite_rtif_after_execution = True
+    verbatim_fields = ("prompt",)
     template_fields: Sequence[str] = (
         *DecoratedOperator.template_fields,
         *GrokVideoGenerateOperator.template_fields,
@@ -64,24 +72,45 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
             **kwargs,
         )
 
+    def execute_complete(self, context: Context, event: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Show the prompt again, then go on where the trigger ended.
+
+        Each process renders the fields afresh, and only the first one calls the function. The arguments are those of
+        the operator.
+        """
+        passed_on = kwargs.get("request") or {}
+        prompt = passed_on.get("prompt", _prompts.pop(_key(context), None))
+        if prompt is not None:
+            self._show_prompt(context, prompt)
+        return super().execute_complete(context, event, *args, **kwargs)
+
     def _asked_for(self, context: Context) -> VideoRequest:
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
-        returned = self.render_template(self.python_callable(*self.op_args, **kwargs), context)
+        returned = self.python_callable(*self.op_args, **kwargs)
         if isinstance(returned, VideoRequest):
-            self.prompt = returned.prompt
+            self._show_prompt(context, returned.prompt)
             return returned
-        given = {name: value for name, value in self._request_fields().items() if name != "prompt"}
         if isinstance(returned, str):
             returned = {"prompt": returned}
         if isinstance(returned, Mapping):
-            # For the rendered fields, which Airflow writes again after the function has run.
-            self.prompt = returned.get("prompt")
+            self._show_prompt(context, returned.get("prompt"))
+            given = {name: value for name, value in self._request_fields().items() if name != "prompt"}
             return VideoRequest.from_fields({**given, **returned})
         raise InvalidRequestError(
             f"the function {self.python_callable.__name__} returned {shown(returned)} of type "
             f"{type(returned).__name__}; allowed: a prompt, a dict of request fields, or a VideoRequest"
         )
+
+    def _show_prompt(self, context: Context, prompt: Any) -> None:
+        self.prompt = prompt
+        _prompts[_key(context)] = mask(prompt)
+        store_rendered_fields(self, context["ti"])
+
+
+def _key(context: Context) -> tuple[Any, ...]:
+    ti = context["ti"]
+    return ti.dag_id, ti.run_id, ti.task_id, ti.map_index
 
 
 def grok_video_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:

@@ -19,7 +19,7 @@ from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnkn
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.lineage import ReportsLineage
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
-from airflow_provider_grokvideo.privacy import unshown, unwrapped
+from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin, mask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -54,10 +54,7 @@ _REQUEST_FIELDS = (
 )
 
 
-_PRIVATE_FIELDS = ("image", "last_frame", "keyframes", "reference_images", "reference_audios", "video", "upload_url")
-
-
-class GrokVideoOperator(ReportsLineage, BaseOperator):
+class GrokVideoOperator(MaskedFieldsMixin, ReportsLineage, BaseOperator):
     """What the three operators share: submit once, wait without a worker slot, land the video.
 
     :param grokvideo_conn_id: the Airflow connection.
@@ -284,16 +281,14 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
         return VideoRequest.from_fields(self._request_fields())
 
     def _request_fields(self) -> dict[str, Any]:
-        given = {name: unwrapped(getattr(self, name)) for name in _REQUEST_FIELDS}
+        given = {name: getattr(self, name) for name in _REQUEST_FIELDS}
         return {"kind": self.kind, **{name: value for name, value in given.items() if value is not None}}
 
     def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
-        """Render, then keep what is private out of the rendered fields that Airflow stores and shows."""
-        if parent is self:
+        """Keep the templates of the ledger's place, then render."""
+        if parent is self and not self._is_rendered:
             self.templates = {name: getattr(self, name) for name in ("output_path", "ledger_path")}
         super()._do_render_template_fields(parent, *args, **kwargs)
-        for name in _PRIVATE_FIELDS:
-            setattr(self, name, unshown(getattr(self, name)))
 
     def _is_stale(self, context: Context, try_number: int | None) -> bool:
         """Return whether a deferral of an earlier attempt came back (Airflow 3.0, apache/airflow#56704)."""
@@ -343,7 +338,11 @@ class GrokVideoOperator(ReportsLineage, BaseOperator):
             method_name="execute_complete",
             kwargs={
                 "submitted_at": current.submitted_at,
-                "request": {**current.summary.to_json(), "prompt": self.prompt},
+                # A decorated task has no prompt where its function failed.
+                "request": {
+                    **current.summary.to_json(),
+                    "prompt": mask(self.prompt) if isinstance(self.prompt, str) else None,
+                },
                 "try_number": context["ti"].try_number,
             },
         )

@@ -16,12 +16,15 @@ from airflow_provider_grokvideo.api.aio import shared_client
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
 from airflow_provider_grokvideo.api.polling import Poller, Stop
 from airflow_provider_grokvideo.exceptions import AuthenticationError, GrokVideoError, InvalidRequestError
+from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 from airflow_provider_grokvideo.hooks.grokvideo import describe
-from airflow_provider_grokvideo.hooks.look_up import aget_settings
 from airflow_provider_grokvideo.outcome import ending_error, event_of, generation_of, result_of, verdict_of
+from airflow_provider_grokvideo.sensors.grokvideo import SPARE_SECONDS
 
 if TYPE_CHECKING:
+    from airflow_provider_grokvideo.api.aio import PollRequest
     from airflow_provider_grokvideo.api.generation import Generation
+    from airflow_provider_grokvideo.api.protocol import Settings
 
 _SCHEDULER_LAG = 5.0
 """Seconds from the moment a worker notices the end of a task's process until the scheduler reads it, with margin."""
@@ -76,7 +79,7 @@ class GrokVideoTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire ``{"status": done|failed|expired|moderated|timeout|error, "request_id": …, …}``."""
         earliest = time.monotonic() + self._min_deferral()
-        poller = Poller(poll_interval=self.poll_interval, deadline=self.deadline, now=time.time())
+        poller = self._poller()
         try:
             stop = await self._follow(poller)
         except (AuthenticationError, InvalidRequestError) as error:
@@ -91,6 +94,9 @@ class GrokVideoTrigger(BaseTrigger):
             raise
         await asyncio.sleep(max(0.0, earliest - time.monotonic()))
         yield self._event(event_of(stop, self.request_id, poller.generation, poller.polls))
+
+    def _poller(self) -> Poller:
+        return Poller(poll_interval=self.poll_interval, deadline=self.deadline, now=time.time())
 
     def _min_deferral(self) -> float:
         # Only a triggerer gives a trigger an id; ``dag.test()`` runs it without one, and without a scheduler.
@@ -110,29 +116,27 @@ class GrokVideoTrigger(BaseTrigger):
     async def _follow(self, poller: Poller) -> Stop:
         # First of all asleep: of waits that start together, the event loop gets the work little by little.
         await asyncio.sleep(poller.first_delay())
-        try:
-            async with asyncio.timeout(poller.patience(time.time())) as limit, AsyncExitStack() as clients:
-                return await self._poll(poller, clients)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            return Stop("timeout")
+        async with AsyncExitStack() as clients:
+            return await self._poll(poller, clients)
 
     async def _poll(self, poller: Poller, clients: AsyncExitStack) -> Stop:
-        settings = await aget_settings(self.grokvideo_conn_id)
-        watch = (await clients.enter_async_context(shared_client(settings))).watch(self.request_id)
-        looked_afresh = False
+        # No time limit around it: where a triggerer was down, many waits are past their deadlines, and each is to be
+        # polled once. The rate limiter bounds how long a poll waits for its turn, request_timeout how long it takes.
+        poll: PollRequest | None = None
+        refused: Settings | None = None
         while True:
             news: Generation | GrokVideoError
             try:
-                news = await watch.poll()
+                if poll is None:
+                    poll = await self._prepare_poll(clients, refused)
+                news = await poll.send()
             except GrokVideoError as error:
+                if _is_final(error):
+                    raise
                 news = error
                 decision = poller.failed(error, time.time())
-                if isinstance(error, AuthenticationError) and not looked_afresh:
-                    looked_afresh = True
-                    settings = await aget_settings(self.grokvideo_conn_id, refused=settings)
-                    watch = (await clients.enter_async_context(shared_client(settings))).watch(self.request_id)
+                if isinstance(error, AuthenticationError) and poll is not None and refused is None:
+                    refused, poll = poll.client.settings, None
             else:
                 decision = poller.answered(news, time.time())
             if isinstance(decision, Stop):
@@ -141,6 +145,36 @@ class GrokVideoTrigger(BaseTrigger):
                 await self._report(news)
             await asyncio.sleep(decision.delay)
 
+    async def _prepare_poll(self, clients: AsyncExitStack, refused: Settings | None) -> PollRequest:
+        settings = await aget_settings(self.grokvideo_conn_id, refused)
+        return (await clients.enter_async_context(shared_client(settings))).prepare_poll(self.request_id)
+
+
+def _is_final(error: GrokVideoError) -> bool:
+    """Return whether the connection itself is at fault: nothing was asked, and asking again would not help."""
+    return isinstance(error, InvalidRequestError) or (isinstance(error, AuthenticationError) and error.status is None)
+
+
+class BackoffPoller(Poller):
+    """A poller whose interval doubles after each poll, as that of a sensor with ``exponential_backoff``.
+
+    :param max_poll_interval: seconds up to which it doubles.
+    """
+
+    def __init__(self, *, max_poll_interval: float, **arguments: Any) -> None:
+        self._max_poll_interval = max_poll_interval
+        super().__init__(**arguments)
+
+    @property
+    def poll_interval(self) -> float:
+        """Seconds between two polls, at least."""
+        doubled = self._shortest * 2.0 ** min(self.polls, 60)
+        return min(doubled, max(self._shortest, self._max_poll_interval))
+
+    @poll_interval.setter
+    def poll_interval(self, seconds: float) -> None:
+        self._shortest = seconds
+
 
 class GrokVideoSensorTrigger(GrokVideoTrigger):
     """Waits for a sensor without a worker: it can be the task's start, and its end.
@@ -148,6 +182,7 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
     :param timeout: seconds to wait, from the start of this trigger where there is no ``deadline``.
     :param end_from_trigger: end the task here. The result has no ``video_url``: Airflow logs what a trigger sends, and
         whoever has the URL has the video.
+    :param max_poll_interval: seconds up to which the interval doubles after each poll; ``None``: it does not.
     """
 
     def __init__(
@@ -158,12 +193,15 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
         timeout: float,
         deadline: float | None = None,
         end_from_trigger: bool = False,
+        max_poll_interval: float | None = None,
         **newer: Any,
     ) -> None:
         super().__init__(grokvideo_conn_id, request_id, poll_interval, deadline or 0.0, **newer)
         self.timeout = timeout
         self.starts_here = deadline is None
+        self.began_at = self.deadline - timeout
         self.end_from_trigger = end_from_trigger
+        self.max_poll_interval = max_poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and the arguments that make the same trigger again."""
@@ -171,18 +209,38 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
         arguments |= {"timeout": self.timeout, "end_from_trigger": self.end_from_trigger}
         if self.starts_here:
             arguments["deadline"] = None
+        if self.max_poll_interval is not None:
+            arguments["max_poll_interval"] = self.max_poll_interval
         return f"{type(self).__module__}.{type(self).__name__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; then fire one event for the sensor, or one that ends its task."""
         if self.starts_here:
-            self.deadline = time.time() + self.timeout
+            # No worker has seen the arguments, and their templates are rendered only here.
+            self.request_id = str(self.request_id).strip()
+            self.began_at = time.time()
+            self.deadline = self.began_at + self.timeout
             # Kept in the database, so that the wait does not begin anew where the triggerer does.
             limit = getattr(self, "timeout_after", None) or getattr(self.task_instance, "trigger_timeout", None)
             if limit is not None:
                 self.deadline = min(self.deadline, limit.timestamp())
+                self.began_at = min(self.began_at, limit.timestamp() - self.timeout - SPARE_SECONDS)
+            if self.request_id in {"", "None"}:
+                error = InvalidRequestError("request_id is empty, so the XCom that it comes from was not found")
+                yield self._event(event_of(Stop("error", error), self.request_id, None, 0))
+                return
         async for event in super().run():
             yield event
+
+    def _poller(self) -> Poller:
+        if self.max_poll_interval is None:
+            return super()._poller()
+        return BackoffPoller(
+            max_poll_interval=self.max_poll_interval,
+            poll_interval=self.poll_interval,
+            deadline=self.deadline,
+            now=time.time(),
+        )
 
     def _min_deferral(self) -> float:
         # No process of this task has ended, or none follows: the scheduler can mistake nothing.
@@ -190,12 +248,12 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
 
     def _event(self, said: dict[str, Any]) -> TriggerEvent:
         if not self.end_from_trigger:
-            return TriggerEvent(said)
+            return TriggerEvent({**said, "began_at": self.began_at})
         outcome: dict[str, Any] | None = None
         try:
             generation = generation_of(said, self.timeout)
             if generation.state == "done":
-                elapsed = time.time() - (self.deadline - self.timeout)
+                elapsed = time.time() - self.began_at
                 result = result_of(generation, None, model=DEFAULT_MODEL, elapsed_seconds=elapsed)
                 return TaskSuccessEvent(xcoms={"return_value": result})
             outcome = verdict_of(generation)

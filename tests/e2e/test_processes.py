@@ -69,6 +69,25 @@ def test_a_dead_component_shows_its_log(tmp_path: Path) -> None:
         child.check()
 
 
+def test_killed_starter_takes_its_children_along(tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import os, sys, time
+        from pathlib import Path
+        from dev.processes import Child
+
+        print(Child("sleep", ["sleep", "600"], os.environ, Path(sys.argv[1]), Path.cwd()).pid, flush=True)
+        time.sleep(600)
+    """)
+    command = [sys.executable, "-c", script, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as starter:
+        assert starter.stdout
+        child = psutil.Process(int(starter.stdout.readline()))
+        starter.kill()
+
+    psutil.wait_procs([child], timeout=20)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
 def test_sigterm_unwinds_what_was_started(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import os, sys, time

@@ -134,17 +134,62 @@ def test_the_decorator_takes_no_prompt() -> None:
     assert "@task.grok_video takes no prompt" in str(run(lambda: "A lake", prompt="Another").error)
 
 
-def test_arguments_and_templates_reach_the_function_and_its_prompt(sandbox: Any) -> None:
-    def film(animal: str, *, place: str) -> str:
-        return f"A {animal} in {place}, run {{{{ run_label }}}}"
+HOSTILE = "50 {% off {{ run_label }} {# no #} {{ conn.grokvideo_default.password }}"
 
+
+def rendered(function: Callable[..., Any], *args: Any, context: dict[str, Any], **kwargs: Any) -> tuple[Any, Any]:
+    """Return the task of a function with its templates rendered, and the context for it."""
     with DAG("rendered", schedule=None, start_date=datetime(2026, 1, 1)):
-        decorated = grok_video_task(duration=1, **FAST)(film)
-        operator = decorated("lynx", place="{{ run_label }}").operator
-    context = {**TaskRun(lambda: operator).context(operator), "run_label": "snow"}
+        operator = grok_video_task(duration=1, **FAST, **kwargs)(function)(*args).operator
+    context = {**TaskRun(lambda: operator).context(operator), **context}
     operator.render_template_fields(context)
+    return operator, context
 
-    assert operator._asked_for(context).prompt == "A lynx in snow, run snow"
+
+def test_templates_of_the_author_are_rendered_and_the_prompt_is_not() -> None:
+    def film(animal: str, place: str) -> dict[str, Any]:
+        return {"prompt": f"A {animal} in {place}, {{{{ run_label }}}}"}
+
+    operator, context = rendered(
+        film,
+        "lynx",
+        "{{ run_label }}",
+        context={"run_label": "snow"},
+        user="{{ run_label }}",
+        extra={"a": "{{ run_label }}"},
+    )
+    request = operator._asked_for(context)
+
+    assert request.prompt == "A lynx in snow, {{ run_label }}"
+    assert (request.user, request.extra) == ("snow", {"a": "snow"})
+    assert operator.prompt == request.prompt
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        HOSTILE,
+        {"prompt": HOSTILE, "user": HOSTILE, "extra": {"deep": [{"er": HOSTILE}]}},
+        VideoRequest(prompt=HOSTILE, user=HOSTILE, extra={"deep": [HOSTILE]}, image="https://a.example/{{x}}.png"),
+    ],
+    ids=["text", "mapping", "request"],
+)
+def test_what_the_function_returns_is_sent_as_it_is(returned: Any, sandbox: Any) -> None:
+    done = run(lambda: returned)
+
+    assert done.state == "success", done.error
+    body = sent(sandbox, done)
+    assert body["prompt"] == HOSTILE
+    assert body.get("user", HOSTILE) == HOSTILE
+    assert str(body.get("deep", HOSTILE)).count("{{ run_label }}") == 1
+
+
+def test_the_prompt_is_passed_on_to_where_it_is_shown_without_signatures(sandbox: Any) -> None:
+    done = run(lambda: "A film like https://a.example/x.png?sig=deadbeef")
+
+    assert done.state == "success", done.error
+    assert done.deferrals[0].kwargs["request"]["prompt"] == "A film like https://a.example/x.png?***"
+    assert sent(sandbox, done)["prompt"] == "A film like https://a.example/x.png?sig=deadbeef"
 
 
 def test_a_retry_resumes_what_the_function_asked_for_before(sandbox: Any) -> None:

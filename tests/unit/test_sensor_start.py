@@ -16,9 +16,10 @@ from airflow_provider_grokvideo.api.polling import Stop
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 from airflow_provider_grokvideo.sensors import grokvideo as sensors
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
-from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
+from airflow_provider_grokvideo.triggers.grokvideo import BackoffPoller, GrokVideoSensorTrigger, GrokVideoTrigger
 
 TEMPLATE = "{{ ti.xcom_pull('submit', key='request_id') }}"
+CONTEXT: Any = {"ti": SimpleNamespace(try_number=1)}
 DONE = {"status": "done", "request_id": "id-1", "duration": 8, "model": "m", "cost_usd": "0.40"}
 
 
@@ -77,7 +78,14 @@ def test_what_the_trigger_is_started_with_makes_the_trigger(version: str):
 
 @pytest.mark.parametrize(
     ("given", "ends"),
-    [({}, True), ({"output_path": "file:///tmp/"}, False), ({"soft_fail": True}, False), ({"outlets": ["x"]}, False)],
+    [
+        ({}, True),
+        ({"output_path": "file:///tmp/"}, False),
+        ({"outlets": ["x"]}, False),
+        ({"soft_fail": True}, False),
+        ({"never_fail": True}, False),
+        ({"silent_fail": True}, False),
+    ],
     ids=str,
 )
 def test_it_ends_in_the_triggerer_only_where_nothing_is_left_to_do(given: dict[str, Any], ends: bool):
@@ -92,11 +100,11 @@ def test_the_usual_deferral_ends_in_the_triggerer_too():
     from airflow.providers.common.compat.sdk import TaskDeferred
 
     with pytest.raises(TaskDeferred) as deferral:
-        sensor(end_from_trigger=True)._defer()
+        sensor(end_from_trigger=True)._defer(CONTEXT, time.time())
     assert isinstance(deferral.value.trigger, GrokVideoSensorTrigger)
 
     with pytest.raises(TaskDeferred) as deferral:
-        sensor()._defer()
+        sensor()._defer(CONTEXT, time.time())
     assert type(deferral.value.trigger) is GrokVideoTrigger
 
 
@@ -153,3 +161,55 @@ def test_airflows_own_limit_bounds_a_wait_that_starts_again(monkeypatch, limit, 
     assert event.payload["status"] == "error"
     assert trigger.deadline - began == pytest.approx(deadline, abs=20)
     assert trigger.serialize()[1]["deadline"] is None
+
+
+@pytest.mark.parametrize("rendered", ["", "  ", "None", " None\n"])
+@pytest.mark.parametrize("end_from_trigger", [False, True])
+def test_an_empty_id_ends_a_wait_that_starts_in_the_triggerer(rendered: str, end_from_trigger: bool):
+    trigger = GrokVideoSensorTrigger("no-such-connection", TEMPLATE, 1.0, 100.0, None, end_from_trigger)
+    trigger.request_id = rendered
+
+    async def run() -> list[TriggerEvent]:
+        return [event async for event in trigger.run()]
+
+    (event,) = asyncio.run(run())
+
+    if end_from_trigger:
+        assert isinstance(event, TaskFailedEvent)
+    else:
+        assert (event.payload["status"], event.payload["error_type"]) == ("error", "InvalidRequestError")
+        assert "XCom" in event.payload["error_message"]
+
+
+def test_a_wait_that_started_in_the_triggerer_says_when():
+    trigger = GrokVideoSensorTrigger("c", "id-1", 1.0, 100.0, time.time() + 90)
+
+    event = trigger._event(DONE)
+
+    assert time.time() - event.payload["began_at"] == pytest.approx(10, abs=5)
+
+
+def test_the_interval_doubles_up_to_the_longest():
+    poller = BackoffPoller(poll_interval=2.0, max_poll_interval=12.0, deadline=1e9, now=0.0)
+    seconds = []
+    for polls in range(6):
+        poller.polls = polls
+        seconds.append(poller.poll_interval)
+
+    assert seconds == [2, 4, 8, 12, 12, 12]
+
+
+@pytest.mark.parametrize(
+    ("given", "longest"),
+    [({}, None), ({"exponential_backoff": True}, 900), ({"exponential_backoff": True, "max_wait": 40}, 40)],
+    ids=str,
+)
+def test_exponential_backoff_is_kept_in_the_triggerer(given: dict[str, Any], longest: float | None):
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor(**given)._defer(CONTEXT, time.time())
+
+    path, arguments = deferral.value.trigger.serialize()
+    assert arguments.get("max_poll_interval") == longest
+    assert type(GrokVideoSensorTrigger(**arguments)._poller()) is BackoffPoller if longest else "Sensor" not in path

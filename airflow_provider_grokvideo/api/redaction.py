@@ -1,0 +1,92 @@
+"""What may be shown of a value: URLs without signature and password, images without their bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from urllib.parse import unquote
+
+HIDDEN = "***"
+_MAX_DEPTH = 50
+_DATA_HEAD = 40
+
+# The lengths are bounded: otherwise a long text, e.g. an image in base64, costs quadratic time.
+_SCHEME = r"[a-z][a-z0-9+.\-]{0,20}://"
+_URL = re.compile(rf"(?P<scheme>{_SCHEME})(?P<authority>[^\s\"'<>/?#]*)(?P<rest>[^\s\"'<>]*)", re.IGNORECASE)
+_WHOLE_URL = re.compile(rf"\s*(?P<scheme>{_SCHEME}|//)[^\s?#]*[?#]", re.IGNORECASE)
+"""The start of a text that is one URL: all that follows the mark belongs to it, whatever it is."""
+_WHOLE_QUERY = re.compile(r"\s*[^\s?]+\?[^\s=]*=")
+"""The start of a text that was meant as a URL, e.g. one without its scheme."""
+_ENCODED_QUERY = re.compile(r"%3f\S*%3d\S*", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(
+    r"(?P<name>[?&;][\w.~%-]{0,40}(?:sig|token|credential|secret|passw|key|policy)[\w.~%-]{0,40})=[^&\s\"'<>]+",
+    re.IGNORECASE,
+)
+_DATA_URI = re.compile(
+    r"data:[a-z]{1,20}/[\w.+-]{1,60}(?:;[\w.=+-]{1,60}){0,5},[^\s\"'<>,]*",
+    re.IGNORECASE,
+)
+_WEB = ("http:", "https:", "ws:", "wss:", "ftp:", "ftps:", "//")
+"""Schemes whose URLs have a query and a fragment. In a store, ``?`` and ``#`` may be part of a file's name."""
+
+
+def redact_value(value: object, depth: int = 0) -> object:
+    """Return a copy of a value, of the same structure, as it may be shown.
+
+    An object that is no collection is replaced by its text where that has something to hide.
+    """
+    if isinstance(value, str):
+        return redact_text(value)
+    if value is None or isinstance(value, bool | int | float | Decimal):
+        return value
+    if depth >= _MAX_DEPTH:
+        return "…"
+    if isinstance(value, Mapping):
+        return {
+            redact_text(key) if isinstance(key, str) else key: redact_value(item, depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact_value(item, depth + 1) for item in value]
+    text = str(value)
+    redacted = redact_text(text)
+    # Airflow shows the options of a path object, too, and they may hold a key.
+    is_path = isinstance(value, os.PathLike) or hasattr(value, "storage_options")
+    return redacted if is_path or redacted != text else value
+
+
+def redact_text(text: str) -> str:
+    """Return a text as it may be shown, with what is hidden marked as such."""
+    if text[:100].lstrip()[:5].lower() == "data:":
+        return _shorten_data_uri(text.strip())
+    if match := _WHOLE_URL.match(text):
+        if match["scheme"].lower().startswith(_WEB) or "=" in text[match.end() :]:
+            text = text[: match.end()] + HIDDEN
+    elif match := _WHOLE_QUERY.match(text):
+        text = text[: text.index("?") + 1] + HIDDEN
+    text = _URL.sub(_redact_url, text)
+    text = _SECRET_PARAMETER.sub(rf"\g<name>={HIDDEN}", text)
+    return _DATA_URI.sub(lambda found: _shorten_data_uri(found.group()), text)
+
+
+def _redact_url(found: re.Match[str]) -> str:
+    scheme, authority, rest = found["scheme"], found["authority"], found["rest"]
+    is_web = scheme.lower().startswith(_WEB)
+    user, at, host = authority.rpartition("@")
+    # In a store's URL, Airflow writes the connection's id where others have the user: s3://conn_id@bucket/key.
+    if at and (is_web or ":" in unquote(user)):
+        authority = f"{HIDDEN}@{host}"
+    mark = re.search("[?#]", rest)
+    if mark and (is_web or "=" in rest[mark.end() :]) and rest[mark.end() :]:
+        rest = rest[: mark.end()] + HIDDEN
+    return f"{scheme}{authority}{_ENCODED_QUERY.sub(f'?{HIDDEN}', rest)}"
+
+
+def _shorten_data_uri(uri: str) -> str:
+    head, comma, content = uri.partition(",")
+    if not comma:
+        is_short = len(uri) <= _DATA_HEAD or uri[_DATA_HEAD] == "…"
+        return uri if is_short else f"{uri[:_DATA_HEAD]}… ({len(uri)} characters)"
+    return uri if content.startswith("…") else f"{head[:_DATA_HEAD]},… ({len(content)} characters)"

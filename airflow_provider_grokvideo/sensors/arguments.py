@@ -1,0 +1,55 @@
+"""The arguments of a sensor: which of those that Airflow merges applies, and what may stand for an id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider_grokvideo.api.media import invalid
+from airflow_provider_grokvideo.api.validation import validate_seconds
+from airflow_provider_grokvideo.exceptions import InvalidRequestError
+
+POLL_INTERVAL = 5.0
+"""Seconds between two polls where neither ``poll_interval`` nor ``poke_interval`` is given."""
+
+
+def checked_id(given: object) -> str:
+    """Return the id without the white space around it.
+
+    :raises InvalidRequestError: it is none.
+    """
+    if isinstance(given, str) and given.strip() and given.strip() != "None":
+        return given.strip()
+    if isinstance(given, Mapping) and "request_id" in given:
+        raise invalid("request_id", given, "the id alone: this is the whole result; take its key request_id")
+    where = (
+        'the XCom "request_id" of the task that submits, e.g. {{ ti.xcom_pull(task_ids="submit", key="request_id") }}'
+    )
+    if given is None or isinstance(given, str):
+        raise InvalidRequestError(
+            f"request_id={given!r} is not allowed: it is empty, so the XCom that it comes from was not found. "
+            f"Allowed: the id of a generation, or {where}"
+        )
+    raise invalid("request_id", given, f"the id of a generation as a text, or {where}")
+
+
+def intervals(poll: float | timedelta | None, kwargs: dict[str, Any]) -> tuple[float, float]:
+    """Return ``poll_interval`` and ``poke_interval`` in seconds: either stands for both, and the default is 5.
+
+    :param poll: ``poll_interval``, given to the sensor or by ``default_args``, which Airflow does not tell apart.
+    :param kwargs: the sensor's further arguments; ``poke_interval`` is taken out.
+    """
+    defaults = kwargs.get("default_args") or {}
+    poke = kwargs.pop("poke_interval", None)
+    if poll is not None and poll == defaults.get("poll_interval"):
+        poll = None
+    polls = [("poll_interval", poll), ("poke_interval", poke)]
+    by_default = [(name, defaults.get(name)) for name in ("poll_interval", "poke_interval")]
+    poll_seconds = _first_given([*polls, *by_default])
+    return poll_seconds, _first_given([*reversed(polls), *reversed(by_default)])
+
+
+def _first_given(candidates: list[tuple[str, Any]]) -> float:
+    seconds = [validate_seconds(name, value) for name, value in candidates if value is not None]
+    return seconds[0] if seconds else POLL_INTERVAL

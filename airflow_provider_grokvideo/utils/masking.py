@@ -1,0 +1,126 @@
+"""What Airflow may show of a task's fields: no image bytes, no signature of a URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from airflow_provider_grokvideo.api.redaction import redact_value
+from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_0_PLUS
+
+
+def mask(value: Any) -> Any:
+    """Return a copy of a field's value as Airflow may show it. Its structure stays, so that it can be read."""
+    return redact_value(value)
+
+
+class MaskedFields(tuple[str, ...]):
+    """The names of a task's template fields. While one is iterated over, the task's attribute is masked.
+
+    Airflow stores rendered fields at several moments, each time by reading the attributes that
+    ``task.template_fields`` names. At all other times the attributes have their plain values, so that hooks, callbacks
+    and subclasses work with them.
+
+    :param task: a task whose templates are rendered.
+    """
+
+    task: Any
+
+    def __new__(cls, names: Iterable[str], task: Any) -> MaskedFields:
+        """Keep the task beside its names."""
+        fields = super().__new__(cls, names)
+        fields.task = task
+        return fields
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield each name while its attribute is masked."""
+        for name in super().__iter__():
+            plain = getattr(self.task, name, None)
+            # Airflow's __setattr__ looks for dependencies on other tasks.
+            object.__setattr__(self.task, name, mask(plain))
+            try:
+                yield name
+            finally:
+                object.__setattr__(self.task, name, plain)
+
+
+class MaskedFieldsMixin:
+    """Masks a task's fields where Airflow shows them. It stands before Airflow's operator among the bases."""
+
+    verbatim_fields: Sequence[str] = ()
+    """Template fields that Airflow shows, but does not render."""
+    template_fields: Sequence[str]
+    _is_rendered = False
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], *args: Any, **kwargs: Any
+    ) -> None:
+        """Render the fields of this task once, then mask them.
+
+        Airflow 2 renders again in ``dag.test()``, when a deferred task goes on, and may do so when it stores rendered
+        fields. By then they hold data, perhaps of other tasks, which must not be taken for templates.
+        """
+        render = super()._do_render_template_fields  # type: ignore[misc]
+        if parent is not self:
+            render(parent, template_fields, *args, **kwargs)
+            return
+        names = type(self).template_fields
+        if not self._is_rendered:
+            for name in names:
+                _set(self, name, _with_text_paths(name, getattr(self, name)))
+            render(self, [name for name in names if name not in self.verbatim_fields], *args, **kwargs)
+            for name in names:
+                _set(self, name, _with_lists(name, getattr(self, name)))
+            self._is_rendered = True
+        object.__setattr__(self, "template_fields", MaskedFields(names, self))
+
+
+def store_rendered_fields(task: Any, ti: Any) -> None:
+    """Store a running task's fields as they are now, masked, so that they are shown while it waits.
+
+    Airflow stores them before a task runs, and from 3.0 on also when it has ended. There is no public way between.
+    What is shown is worth no failure.
+    """
+    try:
+        if AIRFLOW_V_3_0_PLUS:
+            from airflow.sdk.execution_time import task_runner
+            from airflow.sdk.execution_time.comms import SetRenderedFields
+
+            fields = task_runner._serialize_rendered_fields(task)
+            task_runner.SUPERVISOR_COMMS.send(SetRenderedFields(rendered_fields=fields))
+        else:
+            from airflow.models.renderedtifields import RenderedTaskInstanceFields, get_serialized_template_fields
+
+            fields = get_serialized_template_fields(task)
+            RenderedTaskInstanceFields(ti, render_templates=False, rendered_fields=fields).write()
+    except Exception as error:
+        task.log.debug("The rendered fields could not be stored: %r", error)
+
+
+_ARGUMENTS = ("op_args", "op_kwargs")
+"""What a decorated function is called with: it gets the objects that it was given."""
+
+
+def _set(task: Any, name: str, value: Any) -> None:
+    if value is not getattr(task, name):
+        object.__setattr__(task, name, value)
+
+
+def _with_text_paths(name: str, value: Any) -> Any:
+    """Return the value with path objects as texts: some versions of Airflow resolve or skip them when rendering."""
+    if name in _ARGUMENTS:
+        return value
+    if isinstance(value, os.PathLike) and not hasattr(value, "storage_options"):
+        return os.fspath(value)
+    if type(value) in {list, tuple}:
+        return type(value)(_with_text_paths(name, item) for item in value)
+    if type(value) is dict:
+        return {key: _with_text_paths(name, item) for key, item in value.items()}
+    return value
+
+
+def _with_lists(name: str, value: Any) -> Any:
+    """Return a lazy sequence, which is what a mapped upstream task pushes, as a list that can be shown."""
+    is_lazy = isinstance(value, Sequence) and not isinstance(value, str | bytes | list | tuple)
+    return list(value) if is_lazy and name not in _ARGUMENTS else value
