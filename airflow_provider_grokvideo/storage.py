@@ -317,7 +317,7 @@ def _check_name(name: str, text: str, opened: ObjectStoragePath) -> None:
 def _bad_name(name: str, path: object) -> InvalidRequestError:
     return InvalidRequestError(
         f"Cannot use {name} {_quoted(path)}: ObjectStoragePath does not open it under exactly this name. Leave out "
-        "control characters, '::', and a '?' or '#' with nothing behind it."
+        "control characters, '::', a '?' or '#' with nothing behind it, and on SFTP and FTP any '?'."
     )
 
 

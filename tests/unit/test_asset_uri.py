@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import urllib.parse
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,9 +83,17 @@ def test_any_path_makes_an_asset_that_leads_back(store: str, key: str) -> None:
 
 
 def test_asset_that_airflow_refuses_does_not_fail_the_task(caplog: pytest.LogCaptureFixture) -> None:
-    alias, events = AssetAlias("videos"), SimpleNamespace(added=[])
-    events.add = lambda asset, extra: events.added.append(asset.uri)
-    context: Any = {"outlet_events": {alias: events}}
+    class Events:
+        added: list[str] = []
+
+        def __getitem__(self, _: AssetAlias) -> Events:
+            return self
+
+        def add(self, asset: Any, extra: dict[str, Any]) -> None:
+            self.added.append(asset.uri)
+
+    alias, events = AssetAlias("videos"), Events()
+    context: Any = {"outlet_events": events}
     announce(context, [alias], {"path": f"s3://bucket/{'é' * 4000}.mp4"})
     announce(context, [alias], {"path": "s3://bucket/é.mp4"})
     assert events.added == ["s3://bucket/%C3%A9.mp4"]
