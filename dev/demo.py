@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DAG_ID, TASK_ID, DAG_FILE = "grokvideo_quickstart", "generate", "quickstart.py"
 KEPT_RUNS = 3
 # Airflow may take long to notice a lost task; the real API may take minutes to render.
-SANDBOX_TIMEOUT, REAL_TIMEOUT = 75, 900
+SANDBOX_TIMEOUT, REAL_TIMEOUT = 300, 900
 STATES = {
     "queued": "the scheduler has queued the task",
     "running": "a worker runs the task",

@@ -1,26 +1,30 @@
 """The async client, for triggers, on aiohttp. It only asks; nothing here can submit.
 
-All waits of one process that use the same settings share one client: one session, one pace.
+All waits of one process that use the same settings share one client: one session, one rate.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.request import getproxies, proxy_bypass
+from typing import Any
 
 import aiohttp
 import certifi
+from multidict import CIMultiDict
 from yarl import URL
 
 from airflow_provider_grokvideo.api import protocol
+from airflow_provider_grokvideo.api.exchange import MAX_LINE, BodyReader, HTTPResponse, describe_cause
 from airflow_provider_grokvideo.api.generation import Generation
-from airflow_provider_grokvideo.api.pacing import Pace, Queue
-from airflow_provider_grokvideo.api.protocol import Answer, Settings
+from airflow_provider_grokvideo.api.network import Proxy, check_socks_support, resolve_route
+from airflow_provider_grokvideo.api.protocol import Settings
+from airflow_provider_grokvideo.api.rate_limit import AdaptiveRate, RateLimiter
 from airflow_provider_grokvideo.exceptions import TransportError
 
 TOO_MANY_REQUESTS = 429
@@ -34,20 +38,29 @@ class AsyncGrokVideoClient:
     """Asks the API at one address with one key. Get one from :func:`shared_client`.
 
     :param settings: address, key and how to reach it.
+    :raises InvalidRequestError: the proxy cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.users = 0
-        self._queue = Queue(Pace(settings.max_requests_per_second), MAX_CONNECTIONS)
-        self._headers = protocol.headers(settings)
-        self._proxy = settings.proxy or _environment_proxy(settings.base_url)
+        self._refcount = 0
+        self._limiter = RateLimiter(AdaptiveRate(settings.max_requests_per_second), MAX_CONNECTIONS)
+        # Given with each request: aiohttp would send a session's headers, and with them the key, to a proxy, too.
+        headers = CIMultiDict({**protocol.headers(settings), "Accept-Encoding": "identity"})
+        # Once: aiohttp would look at the environment for every request.
+        self._route = resolve_route(settings.base_url, proxy=settings.proxy, verify=settings.verify, environ=os.environ)
+        check_socks_support(self._route.proxy)
+        proxy_options = _proxy_options(self._route.proxy)
+        if proxy_options and settings.base_url.startswith("http:"):
+            # aiohttp sends these itself only where it asks for a tunnel.
+            headers.update(proxy_options["proxy_headers"])
+        self._request_options = {"headers": headers, **proxy_options}
         self._session: aiohttp.ClientSession | None = None
         self._opening: asyncio.Lock = asyncio.Lock()
 
-    def watch(self, request_id: str) -> Watch:
-        """What asks about one generation again and again."""
-        return Watch(self, request_id)
+    def prepare_poll(self, request_id: str) -> PollRequest:
+        """Return what asks about one generation again and again."""
+        return PollRequest(self, request_id)
 
     async def get_generation(self, request_id: str) -> Generation:
         """Ask once how a generation is doing, when it is this client's turn.
@@ -55,29 +68,29 @@ class AsyncGrokVideoClient:
         :raises TransportError: no answer.
         :raises ApiError: what the API said instead.
         """
-        return await self.watch(request_id).poll()
+        return await self.prepare_poll(request_id).send()
 
-    async def get(self, url: URL) -> Answer:
-        """One GET, when it is its turn.
+    async def get(self, url: URL) -> HTTPResponse:
+        """Send one GET, when it is its turn, and read the response within ``request_timeout``.
 
         :raises TransportError: no answer.
         """
+        session = self._session or await self._open()
+        sent_at = await self._limiter.acquire()
         try:
-            session = self._session or await self._open()
-        except OSError as error:
-            reason = f"{error.strerror or error} (verify={self.settings.verify!r})"
-            raise TransportError(f"TLS cannot be set up: {reason}", delivered=False) from error
-        sent_at = await self._queue.turn()
-        try:
-            async with session.get(url, allow_redirects=False, proxy=self._proxy) as response:
-                answer = Answer(response.status, response.headers, await response.read())
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise TransportError(f"no answer from {url}: {reason}", delivered=True) from error
+            async with session.get(url, allow_redirects=False, **self._request_options) as response:
+                answer = HTTPResponse(response.status, response.headers, *await _read_body(response))
+        except Exception as error:  # What the libraries raise on hostile answers is not documented, and not all theirs.
+            reason = _describe(error)
+        else:
+            reason = ""
         finally:
-            self._queue.leave()
+            self._limiter.release()
+        if reason:
+            # Not within the handler: the library's error may quote a password, and would be this one's context.
+            raise TransportError(f"no answer from {url}: {reason}", delivered=True)
         if answer.status == TOO_MANY_REQUESTS:
-            self._queue.refused(sent_at, protocol.retry_after(answer.headers))
+            self._limiter.refused(sent_at, protocol.retry_after(answer.headers))
         return answer
 
     async def close(self) -> None:
@@ -89,44 +102,55 @@ class AsyncGrokVideoClient:
     async def _open(self) -> aiohttp.ClientSession:
         async with self._opening:
             if self._session is None:
-                # Reading the CA file takes tens of milliseconds, which the event loop does not have.
-                context = await asyncio.to_thread(_ssl_context, self.settings.verify)
+                try:
+                    # Reading the CA file takes tens of milliseconds, which the event loop does not have.
+                    context = await asyncio.to_thread(_ssl_context, self._route.verify)
+                except OSError as error:
+                    raise TransportError(
+                        f"TLS cannot be set up: {error.strerror or type(error).__name__} "
+                        f"({self._route.verify_source}={self._route.verify!r})",
+                        delivered=False,
+                    ) from error
                 self._session = aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(ssl=context, limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE),
-                    headers={**self._headers, "Accept-Encoding": "identity"},
+                    connector=_connector(self._route.proxy, context),
                     timeout=aiohttp.ClientTimeout(total=self.settings.request_timeout),
                     cookie_jar=aiohttp.DummyCookieJar(),
+                    auto_decompress=False,
+                    # What the worker takes, the triggerer must take, too.
+                    max_line_size=MAX_LINE,
+                    max_field_size=MAX_LINE,
                 )
             return self._session
 
 
-class Watch:
-    """One generation, asked about many times: its URL is made once, and an answer that stays the same is read once.
+class PollRequest:
+    """The poll of one generation: its URL is made once, and an answer that stays the same is parsed once.
 
-    :param client: asks.
+    :param client: sends it.
     :param request_id: the generation.
     """
 
-    __slots__ = ("_answer", "_generation", "_url", "client", "request_id")
+    __slots__ = ("_digest", "_generation", "_url", "client", "request_id")
 
     def __init__(self, client: AsyncGrokVideoClient, request_id: str) -> None:
         self.client = client
         self.request_id = request_id
         self._url = URL(protocol.poll_url(client.settings, request_id), encoded=True)
-        self._answer: tuple[int, bytes] | None = None
+        self._digest = b""
         self._generation: Generation | None = None
 
-    async def poll(self) -> Generation:
+    async def send(self) -> Generation:
         """Ask once.
 
         :raises TransportError: no answer.
         :raises ApiError: what the API said instead.
         """
         answer = await self.client.get(self._url)
-        said = (answer.status, answer.body)
-        if self._generation is None or said != self._answer:
+        # Thousands of waits would keep thousands of bodies.
+        digest = hashlib.blake2b(answer.body, digest_size=16, salt=answer.status.to_bytes(16, "big")).digest()
+        if self._generation is None or digest != self._digest or answer.body_error:
             self._generation = protocol.read_poll(self.client.settings, self.request_id, answer)
-            self._answer = said
+            self._digest = digest
         return self._generation
 
 
@@ -143,33 +167,75 @@ async def shared_client(settings: Settings) -> AsyncIterator[AsyncGrokVideoClien
     client = _clients.get(key)
     if client is None:
         client = _clients[key] = AsyncGrokVideoClient(settings)
-    client.users += 1
+    client._refcount += 1
     try:
         yield client
     finally:
-        client.users -= 1
-        if client.users == 0:
+        client._refcount -= 1
+        if client._refcount == 0:
             del _clients[key]
             await client.close()
 
 
-def _environment_proxy(base_url: str) -> str | None:
-    """The proxy that HTTPS_PROXY and its kin name, looked up once: aiohttp would do so at every request."""
-    url = URL(base_url)
-    if proxy_bypass(url.host or ""):
-        return None
-    return getproxies().get(url.scheme)
+async def _read_body(response: aiohttp.ClientResponse) -> tuple[bytes, str]:
+    reader, content = BodyReader(response.headers), response.content
+    while not content.at_eof():
+        if not reader.feed(await content.readany()):
+            response.close()
+            break
+    return reader.finish()
+
+
+def _proxy_options(proxy: Proxy | None) -> dict[str, Any]:
+    if proxy is None or proxy.is_socks:
+        return {}
+    return {"proxy": URL(proxy.url), "proxy_headers": proxy.headers}
+
+
+def _connector(proxy: Proxy | None, context: ssl.SSLContext) -> aiohttp.TCPConnector:
+    options: dict[str, Any] = {"ssl": context, "limit": MAX_CONNECTIONS, "keepalive_timeout": KEEP_ALIVE}
+    if proxy is None or not proxy.is_socks:
+        return aiohttp.TCPConnector(**options)
+    from aiohttp_socks import ProxyConnector, ProxyType
+
+    connector: aiohttp.TCPConnector = ProxyConnector(
+        proxy.host,
+        proxy.port,
+        ProxyType.SOCKS5 if proxy.scheme.startswith("socks5") else ProxyType.SOCKS4,
+        username=proxy.username or None,
+        password=proxy.password or None,
+        rdns=proxy.is_resolver,
+        **options,
+    )
+    return connector
 
 
 def _ssl_context(verify: bool | str) -> ssl.SSLContext:
-    """Trusts what requests trusts."""
+    """Return a context that trusts what the worker trusts."""
     if verify is False:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
-    chosen = verify if isinstance(verify, str) else None
-    trusted = chosen or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+    trusted = verify if isinstance(verify, str) else certifi.where()
     if Path(trusted).is_dir():
         return ssl.create_default_context(capath=trusted)
     return ssl.create_default_context(cafile=trusted)
+
+
+_FAILURES: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ConnectionTimeoutError, "timed out while connecting"),
+    (TimeoutError, "timed out while waiting for the answer"),
+    (aiohttp.ClientSSLError, "TLS failed"),
+    (aiohttp.ClientProxyConnectionError, "the proxy failed"),
+    (aiohttp.ClientHttpProxyError, "the proxy failed"),
+    (Exception, "the connection failed"),
+)
+
+
+def _describe(error: Exception) -> str:
+    """Return what went wrong, without anything secret."""
+    words = next(words for kind, words in _FAILURES if isinstance(error, kind))
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"{words} (HTTP {error.status} from the proxy)"
+    return f"{words} ({describe_cause(error)})"

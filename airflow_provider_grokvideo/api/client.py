@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import requests
-from requests.auth import AuthBase
 
 from airflow_provider_grokvideo.api import protocol
+from airflow_provider_grokvideo.api.exchange import HTTPResponse, exchange_seconds
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, explain_rejected_model
-from airflow_provider_grokvideo.api.protocol import Answer, Call, Settings
+from airflow_provider_grokvideo.api.protocol import Call, Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.transport import ExchangeError, RoutedAdapter, describe, exchange
 from airflow_provider_grokvideo.exceptions import RequestRejectedError, TransportError
 
 DOWNLOAD_CHUNK = 256 * 1024
@@ -28,24 +29,26 @@ class GrokVideoClient:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._session = self._new_session()
+        self._adapter = RoutedAdapter(settings)
 
     def submit(self, request: VideoRequest) -> str:
         """Send the paid POST, once.
 
         :return: the ``request_id``.
+        :raises InvalidRequestError: the network's settings cannot be used; nothing was sent.
         :raises TransportError: it did not reach the API; it may be sent again.
         :raises SubmissionUnknownError: it cannot be known whether the API accepted.
         :raises ApiError: the API refused.
         """
         call = protocol.submit_call(self.settings, request)
-        body = _WatchedBody(call.body or b"")
         # A kept-alive connection may just be closing; on a new one a lost answer is not mistaken for that.
-        with self._new_session() as session:
-            try:
-                answer = self._send(session, call, body)
-            except OSError as error:
-                raise protocol.judge_lost_submission(_words(error), body_sent=body.started) from error
+        adapter = RoutedAdapter(self.settings)
+        try:
+            answer = exchange(adapter, call, exchange_seconds(self.settings.request_timeout, call.body))
+        except ExchangeError as error:
+            raise protocol.submission_transport_error(str(error), body_sent=error.body_sent) from error
+        finally:
+            adapter.close()
         try:
             return protocol.read_submission(self.settings, answer)
         except RequestRejectedError as error:
@@ -85,7 +88,7 @@ class GrokVideoClient:
 
     def close(self) -> None:
         """Give the connections back."""
-        self._session.close()
+        self._adapter.close()
 
     def __enter__(self) -> Self:
         return self
@@ -100,94 +103,19 @@ class GrokVideoClient:
 
     def _new_session(self) -> requests.Session:
         session = requests.Session()
-        session.auth = _KeepHeaders()
+        session.trust_env = False
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, RoutedAdapter(self.settings))
         return session
 
     def _route(self) -> dict[str, Any]:
-        """How to reach a host. Given with each request: the environment would override a session's."""
-        proxy = self.settings.proxy
-        return {
-            "timeout": self.settings.request_timeout,
-            "verify": self.settings.verify,
-            "proxies": {"http": proxy, "https": proxy} if proxy else None,
-        }
+        return {"timeout": self.settings.request_timeout}
 
-    def _get(self, call: Call) -> Answer:
+    def _get(self, call: Call) -> HTTPResponse:
         try:
-            return self._send(self._session, call, None)
-        except OSError as error:
-            raise TransportError(f"no answer from {call.url}: {_words(error)}", delivered=True) from error
-
-    def _send(self, session: requests.Session, call: Call, body: _WatchedBody | None) -> Answer:
-        response = session.request(
-            call.method,
-            call.url,
-            headers=dict(call.headers),
-            data=body,
-            allow_redirects=False,
-            **self._route(),
-        )
-        return Answer(
-            response.status_code,
-            {name.lower(): value for name, value in response.headers.items()},
-            response.content,
-        )
+            return exchange(self._adapter, call, exchange_seconds(self.settings.request_timeout, call.body))
+        except ExchangeError as error:
+            raise TransportError(f"no answer from {call.url}: {error}", delivered=True) from error
 
 
-class _WatchedBody:
-    """A request body that knows whether the connection has begun to send it.
-
-    The exception alone does not tell: a TLS error, say, comes before the request or amid the answer.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        self.started = False
-        self._content = content
-        self._position = 0
-
-    def __len__(self) -> int:
-        return len(self._content)
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self.read()
-
-    def read(self, size: int = -1) -> bytes:
-        self.started = True
-        end = len(self._content) if size < 0 else self._position + size
-        piece = self._content[self._position : end]
-        self._position += len(piece)
-        return piece
-
-
-class _KeepHeaders(AuthBase):
-    """Keeps requests from replacing our Authorization header by one it finds in a .netrc file."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
-
-_FAILURES: tuple[tuple[type[OSError], str], ...] = (
-    (requests.ConnectTimeout, "timed out while connecting"),
-    (requests.ReadTimeout, "timed out while waiting for the answer"),
-    (requests.exceptions.SSLError, "TLS failed"),
-    (requests.exceptions.ProxyError, "the proxy failed"),
-    (requests.RequestException, "the connection failed"),
-    # No error of requests: the CA file that verify names is missing.
-    (OSError, "the connection could not be prepared"),
-)
-
-
-def _words(error: OSError) -> str:
-    """What went wrong, without the URL's query (it may be signed) and without object addresses."""
-    words = next(words for kind, words in _FAILURES if isinstance(error, kind))
-    cause: BaseException = error
-    while (inner := _cause(cause)) is not None:
-        cause = inner
-    return f"{words} ({getattr(cause, 'strerror', None) or type(cause).__name__})"
-
-
-def _cause(error: BaseException) -> BaseException | None:
-    for candidate in (getattr(error, "reason", None), *error.args, error.__cause__):
-        if isinstance(candidate, BaseException):
-            return candidate
-    return None
+_words = describe

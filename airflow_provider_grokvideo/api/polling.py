@@ -29,8 +29,9 @@ AUTHENTICATION_STRIKES = 3
 """Refusals of the key, one after another, that are believed; the first is met by a fresh connection."""
 REPORT_INTERVAL = 60.0
 """Seconds after which a wait is mentioned in the log though nothing changed."""
-LAST_POLL = (1.0, 2.0)
-"""Seconds after the deadline that the last poll has for its turn and its answer; drawn, to spread the ends too."""
+DEADLINE_GRACE = 10.0
+"""Seconds past the deadline, or past a later start, for which a poll that fails is repeated: a wait that ends is to
+end on what the API says. What it takes until a poll may be sent, and until it is answered, comes on top."""
 _QUIET_AFTER = 60.0
 _JITTER = 0.1
 
@@ -103,7 +104,7 @@ class Poller:
         if self.polls == 1 and not generation.is_status_unknown:
             # That it goes on is no news yet, and of thousands of waits that start together each would say so.
             self._reported = news
-        return self._again(self._interval(now), now, news)
+        return self._again(self._interval(now), now, news, ends_at=self.deadline)
 
     def failed(self, error: GrokVideoError, now: float) -> Decision:
         """Decide on a poll that brought no generation."""
@@ -113,11 +114,8 @@ class Poller:
         if not self._is_tolerable(error, now):
             return Stop("error", error)
         asked = error.retry_after if isinstance(error, RateLimitError) else None
-        return self._again(max(self._interval(now), asked or 0.0), now, str(error))
-
-    def patience(self, now: float) -> float:
-        """Seconds after which the wait ends even in the middle of a poll, or without its turn."""
-        return max(0.0, self.deadline - now) + self._uniform(*LAST_POLL)
+        ends_at = max(self.deadline, self.began) + DEADLINE_GRACE
+        return self._again(max(self._interval(now), asked or 0.0), now, str(error), ends_at=ends_at)
 
     def _is_tolerable(self, error: GrokVideoError, now: float) -> bool:
         failing_for = now - (self._failing_since or now)
@@ -128,15 +126,15 @@ class Poller:
         passing = isinstance(error, TransportError | RateLimitError | ServerError)
         return failing_for < (FAILURE_TOLERANCE if passing else REFUSAL_TOLERANCE)
 
-    def _again(self, interval: float, now: float, news: object) -> Decision:
-        if now >= self.deadline:
+    def _again(self, interval: float, now: float, news: object, *, ends_at: float) -> Decision:
+        if now >= ends_at:
             return Stop("timeout")
         report = news != self._reported or now - self._reported_at >= REPORT_INTERVAL
         if report:
             self._reported, self._reported_at = news, now
         delay = interval * self._uniform(1, 1 + _JITTER)
-        # The last poll falls on the deadline: a video that is done by then is not given up.
-        return Ask(min(delay, self.deadline - now), report)
+        # A poll falls on the deadline: a video that is done by then is not given up.
+        return Ask(min(delay, (self.deadline if now < self.deadline else ends_at) - now), report)
 
     def _interval(self, now: float) -> float:
         """Half of the time probably left, where progress tells; slower where nothing changes for long.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
+from airflow_provider_grokvideo.api.exchange import HTTPResponse
 from airflow_provider_grokvideo.api.generation import Generation, is_moderation, read_error, read_generation
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.text import NAME_LIMIT, clean, is_usable_id, shown_id
@@ -99,13 +100,7 @@ class Call:
     body: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One HTTP response, read whole. Header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+Answer = HTTPResponse
 
 
 def headers(settings: Settings) -> dict[str, str]:
@@ -179,14 +174,16 @@ def read_submission(settings: Settings, answer: Answer) -> str:
             f"the API answered HTTP {answer.status} without a request_id: {_summarize_body(settings, answer)}"
         )
     error = read_api_error(settings, answer)
-    accepted_maybe = (isinstance(error, ServerError) or answer.status == 303) and error.code not in _FINAL_SERVER_CODES
+    accepted_maybe = (
+        isinstance(error, ServerError) or answer.status == 303 or answer.status < 200
+    ) and error.code not in _FINAL_SERVER_CODES
     if accepted_maybe:
         raise SubmissionUnknownError(f"the API answered with an error after taking the request: {error}")
     raise error
 
 
-def judge_lost_submission(reason: str, *, body_sent: bool) -> GrokVideoError:
-    """The error for a submission that got no answer.
+def submission_transport_error(reason: str, *, body_sent: bool) -> GrokVideoError:
+    """Return the error for a submission that got no answer.
 
     :param reason: what the transport said.
     :param body_sent: whether any byte of the body was handed to the connection. Headers alone are no request.
@@ -306,6 +303,8 @@ _UNREADABLE = object()
 
 def _json(answer: Answer) -> object:
     """Return the parsed body, ``None`` for an empty one, ``_UNREADABLE`` for what is no JSON."""
+    if answer.body_error:
+        return _UNREADABLE
     if not answer.body.strip():
         return None
     try:
@@ -342,4 +341,6 @@ def _summarize_body(settings: Settings, answer: Answer) -> str:
     text = clean(text, limit=_SUMMARY_LIMIT)
     kind = clean(answer.headers.get("content-type", "").split(";")[0], settings.api_key, NAME_LIMIT)
     about = f"HTTP {answer.status}{f' {kind}' if kind else ''}"
+    if answer.body_error:
+        return f"{about}, {answer.body_error}"
     return f"{about}: {text}" if text else f"{about} without a body"

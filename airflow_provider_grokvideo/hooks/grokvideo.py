@@ -161,7 +161,7 @@ class GrokVideoHook(BaseHook):
     async def aget_generation(self, request_id: str) -> Generation:
         """Like :meth:`get_generation`, from an event loop."""
         from airflow_provider_grokvideo.api.aio import shared_client
-        from airflow_provider_grokvideo.hooks.look_up import aget_settings
+        from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 
         async with shared_client(await aget_settings(self.grokvideo_conn_id)) as client:
             return await client.get_generation(request_id)
@@ -238,11 +238,7 @@ class GrokVideoHook(BaseHook):
         return land(self.client, generation, path, conn_id)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for the list of models, which needs the key and costs nothing.
-
-        :return: whether the connection works, and in words: what is offered, or what is wrong. It does not work where
-            the model that it names is not offered.
-        """
+        """Ask for the list of models, free; return whether key and model work, and what is offered or wrong."""
         from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, not_offered_hint
 
         try:
@@ -356,7 +352,8 @@ def _text(extra: Mapping[str, Any], name: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{name}={value!r} of the connection's extra is not allowed; allowed: a text")
+        shown = type(value).__name__ if name == "proxy" else repr(value)  # A proxy may hold a password.
+        raise InvalidRequestError(f"{name}={shown} of the connection's extra is not allowed; allowed: a text")
     return value.strip() or None
 
 
@@ -376,8 +373,7 @@ def _positive(extra: Mapping[str, Any], name: str, default: float) -> float:
 def _submission_rate(extra: Mapping[str, Any], base_url: str) -> float | None:
     """Return how many submissions per second one process may send; xAI allows one."""
     host = urlsplit(base_url).hostname or ""
-    default = 1.0 if host == "x.ai" or host.endswith(".x.ai") else math.inf
-    rate = _positive(extra, "max_submissions_per_second", default)
+    rate = _positive(extra, "max_submissions_per_second", 1.0 if f".{host}".endswith(".x.ai") else math.inf)
     return None if rate == math.inf else rate
 
 

@@ -16,13 +16,15 @@ from airflow_provider_grokvideo.api.aio import shared_client
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
 from airflow_provider_grokvideo.api.polling import Poller, Stop
 from airflow_provider_grokvideo.exceptions import AuthenticationError, GrokVideoError, InvalidRequestError
+from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 from airflow_provider_grokvideo.hooks.grokvideo import describe
-from airflow_provider_grokvideo.hooks.look_up import aget_settings
 from airflow_provider_grokvideo.outcome import ending_error, event_of, generation_of, result_of, verdict_of
 from airflow_provider_grokvideo.sensors.grokvideo import SPARE_SECONDS
 
 if TYPE_CHECKING:
+    from airflow_provider_grokvideo.api.aio import PollRequest
     from airflow_provider_grokvideo.api.generation import Generation
+    from airflow_provider_grokvideo.api.protocol import Settings
 
 _SCHEDULER_LAG = 5.0
 """Seconds from the moment a worker notices the end of a task's process until the scheduler reads it, with margin."""
@@ -114,29 +116,27 @@ class GrokVideoTrigger(BaseTrigger):
     async def _follow(self, poller: Poller) -> Stop:
         # First of all asleep: of waits that start together, the event loop gets the work little by little.
         await asyncio.sleep(poller.first_delay())
-        try:
-            async with asyncio.timeout(poller.patience(time.time())) as limit, AsyncExitStack() as clients:
-                return await self._poll(poller, clients)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            return Stop("timeout")
+        async with AsyncExitStack() as clients:
+            return await self._poll(poller, clients)
 
     async def _poll(self, poller: Poller, clients: AsyncExitStack) -> Stop:
-        settings = await aget_settings(self.grokvideo_conn_id)
-        watch = (await clients.enter_async_context(shared_client(settings))).watch(self.request_id)
-        looked_afresh = False
+        # No time limit around it: where a triggerer was down, many waits are past their deadlines, and each is to be
+        # polled once. The rate limiter bounds how long a poll waits for its turn, request_timeout how long it takes.
+        poll: PollRequest | None = None
+        refused: Settings | None = None
         while True:
             news: Generation | GrokVideoError
             try:
-                news = await watch.poll()
+                if poll is None:
+                    poll = await self._prepare_poll(clients, refused)
+                news = await poll.send()
             except GrokVideoError as error:
+                if _is_final(error):
+                    raise
                 news = error
                 decision = poller.failed(error, time.time())
-                if isinstance(error, AuthenticationError) and not looked_afresh:
-                    looked_afresh = True
-                    settings = await aget_settings(self.grokvideo_conn_id, refused=settings)
-                    watch = (await clients.enter_async_context(shared_client(settings))).watch(self.request_id)
+                if isinstance(error, AuthenticationError) and poll is not None and refused is None:
+                    refused, poll = poll.client.settings, None
             else:
                 decision = poller.answered(news, time.time())
             if isinstance(decision, Stop):
@@ -144,6 +144,15 @@ class GrokVideoTrigger(BaseTrigger):
             if decision.report:
                 await self._report(news)
             await asyncio.sleep(decision.delay)
+
+    async def _prepare_poll(self, clients: AsyncExitStack, refused: Settings | None) -> PollRequest:
+        settings = await aget_settings(self.grokvideo_conn_id, refused)
+        return (await clients.enter_async_context(shared_client(settings))).prepare_poll(self.request_id)
+
+
+def _is_final(error: GrokVideoError) -> bool:
+    """Return whether the connection itself is at fault: nothing was asked, and asking again would not help."""
+    return isinstance(error, InvalidRequestError) or (isinstance(error, AuthenticationError) and error.status is None)
 
 
 class BackoffPoller(Poller):

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_grokvideo.api.summary import fingerprint_address
 from airflow_provider_grokvideo.exceptions import LedgerEntryError
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sandbox import Sandbox
@@ -390,10 +391,10 @@ def test_a_renamed_connection_resumes(
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "ledger_entries"
 
 
-def _stored(release: Path, state: str, request_id: str, path: str) -> dict[str, Any]:
+def _stored(release: Path, state: str, request_id: str, path: str, address: str) -> dict[str, Any]:
     """Return an entry as a release has written it, of this generation."""
     text = json.dumps(json.loads(release.read_text())[state])
-    return json.loads(text.replace("REQUEST_ID", request_id).replace("PATH", path))
+    return json.loads(text.replace("REQUEST_ID", request_id).replace("PATH", path).replace("ADDRESS", address))
 
 
 @pytest.mark.parametrize("release", sorted(FIXTURES.glob("*.json")), ids=lambda file: file.stem)
@@ -405,7 +406,8 @@ def test_an_entry_of_a_release_is_never_paid_again(
     request_id = made.result["request_id"]
     video = tmp_path / f"{request_id}.mp4"
     video.write_bytes(b"saved before the upgrade")
-    entry = _stored(release, state, request_id, f"file://{tmp_path}/{request_id}.mp4")
+    address = fingerprint_address(sandbox.base_url)
+    entry = _stored(release, state, request_id, f"file://{tmp_path}/{request_id}.mp4", address)
     run = task(store, retries=0, output_path=f"file://{tmp_path}/")
     run.try_number, run.max_tries = 1, entry.get("attempt", {}).get("max_tries", 0)
     _place(run, store, tmp_path, entry)
@@ -425,7 +427,7 @@ def test_an_entry_of_a_release_is_never_paid_again(
 def test_an_entry_of_a_newer_release_submits_nothing(
     sandbox: Sandbox, store: MemoryStore | None, tmp_path: Path
 ) -> None:
-    entry = _stored(max(FIXTURES.glob("*.json")), "submitted", "some-id", "")
+    entry = _stored(max(FIXTURES.glob("*.json")), "submitted", "some-id", "", "")
     run = task(store, retries=2, output_path=f"file://{tmp_path}/")
     _place(run, store, tmp_path, {**entry, "priority": "high"})
 

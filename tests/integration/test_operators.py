@@ -403,7 +403,7 @@ def test_a_wrong_argument_is_refused_when_the_dag_is_read(wrong: dict[str, Any])
 
 def test_a_trigger_without_its_connection_says_so_in_its_event(sandbox, monkeypatch):
     sandbox.fault("poll", "bare_id", times=None, prompt_contains="connection gone")
-    monkeypatch.setattr("airflow_provider_grokvideo.hooks.look_up._look_ups", {})
+    monkeypatch.setattr("airflow_provider_grokvideo.hooks.async_connection._lookups", {})
     operator = generate(prompt="connection gone", grokvideo_conn_id="grokvideo_default")
     run = TaskRun(lambda: operator)
     monkeypatch.setattr(

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from airflow_provider_grokvideo.api import aio, polling
-from airflow_provider_grokvideo.hooks import look_up
+from airflow_provider_grokvideo.api import aio, polling, rate_limit
+from airflow_provider_grokvideo.hooks import async_connection
 from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
 
 NAME = "grokvideo_shared"
@@ -30,6 +30,7 @@ class Api:
         self.done: set[str] = set()
         self.all_done = False
         self.refuse_until = 0.0
+        self.retry_after = "1"
         self.hanging = asyncio.Event()
         self.hangs = False
         self.connections: set[Any] = set()
@@ -50,7 +51,7 @@ class Api:
         now = time.monotonic()
         if now < self.refuse_until:
             self.sent.append((now, 429))
-            return web.json_response({"error": "rate limit"}, status=429, headers={"Retry-After": "1"})
+            return web.json_response({"error": "rate limit"}, status=429, headers={"Retry-After": self.retry_after})
         self.sent.append((now, 200))
         if self.all_done or request_id in self.done:
             return web.json_response({"status": "done", "video": {"url": "https://v/1.mp4", "duration": 8}})
@@ -72,8 +73,8 @@ async def api(context, ca_file) -> AsyncIterator[tuple[Api, Callable[..., str]]]
     await site.start()
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
 
-    def connection(rate: float = 10_000.0, key: str = GOOD) -> str:
-        extra = {"verify": ca_file, "max_requests_per_second": rate}
+    def connection(rate: float = 10_000.0, key: str = GOOD, **more: Any) -> str:
+        extra = {"verify": ca_file, "max_requests_per_second": rate, **more}
         host = f"https://127.0.0.1:{port}/grok/v1"
         return json.dumps({"conn_type": "grokvideo", "host": host, "password": key, "extra": extra})
 
@@ -96,14 +97,14 @@ def connect(api, monkeypatch) -> Callable[..., None]:
 def look_ups(monkeypatch) -> list[str]:
     """Return the look-ups of connections, as they happen."""
     seen: list[str] = []
-    look = look_up.get_async_connection
+    look = async_connection.get_async_connection
 
     async def counted(conn_id: str) -> Any:
         seen.append(conn_id)
         return await look(conn_id)
 
-    monkeypatch.setattr(look_up, "get_async_connection", counted)
-    monkeypatch.setattr(look_up, "_look_ups", {})
+    monkeypatch.setattr(async_connection, "get_async_connection", counted)
+    monkeypatch.setattr(async_connection, "_lookups", {})
     return seen
 
 
@@ -148,10 +149,10 @@ async def test_waits_that_start_end_and_are_cancelled_in_any_order_share_everyth
     assert len(cancelled) + len(events) == len(waits)
     assert {event["status"] for event in events} == {"done"}
     assert len(clients) == 1
-    assert len(look_ups) <= 1 + (60 / look_up.LOOK_UP_KEPT)
+    assert len(look_ups) <= 1 + (60 / async_connection.LOOKUP_TTL)
     assert len(server.connections) <= aio.MAX_CONNECTIONS + len(cancelled)
     assert aio._clients == {}
-    assert all(client.users == 0 and client._session is None for client in clients)
+    assert all(client._refcount == 0 and client._session is None for client in clients)
     await until(lambda: server.open_connections() == 0)
     await until(lambda: asyncio.all_tasks() <= before)
 
@@ -175,14 +176,14 @@ async def test_a_client_is_made_anew_after_the_last_wait(connect, api):
 
 async def test_the_one_who_looks_up_for_all_can_be_cancelled(connect, api, monkeypatch):
     looking, go_on = asyncio.Event(), asyncio.Event()
-    look = look_up.get_async_connection
+    look = async_connection.get_async_connection
 
     async def slow(conn_id: str) -> Any:
         looking.set()
         await go_on.wait()
         return await look(conn_id)
 
-    monkeypatch.setattr(look_up, "get_async_connection", slow)
+    monkeypatch.setattr(async_connection, "get_async_connection", slow)
     api[0].all_done = True
     first, second = asyncio.create_task(wait_for("a", interval=0.001)), asyncio.create_task(wait_for("b"))
     await looking.wait()
@@ -241,26 +242,39 @@ async def test_the_server_sees_no_more_than_the_limit_and_a_pause_for_everybody(
     assert set(server.polls.values()) == {1}
 
 
-async def test_a_wait_ends_at_its_deadline_though_its_turn_has_not_come(connect, api):
+@pytest.mark.parametrize(("rate", "waits"), [(20.0, 30), (1.0, 6)], ids=["20-per-second", "1-per-second"])
+async def test_waits_past_their_deadline_end_on_what_the_api_says(rate, waits, connect, api):
+    """The triggerer was down until now: each wait is polled once, however long the queue is."""
     server, _ = api
-    connect(rate=0.5)
-    deadline = time.time() + 1.0
-    waits = [asyncio.create_task(wait_for(f"w{number}", seconds=1.0)) for number in range(300)]
-    ends = await asyncio.gather(*waits)
-    late = time.time() - deadline
+    connect(rate=rate)
+    server.done |= {f"w{number}" for number in range(0, waits, 2)}
+    ends = await asyncio.gather(*(wait_for(f"w{number}", seconds=-600.0) for number in range(waits)))
 
-    assert {end["status"] for end in ends} == {"timeout"}
-    assert len(server.sent) <= 3
-    assert late < polling.LAST_POLL[1] + 5.0
+    assert [end["status"] for end in ends] == ["done", "timeout"] * (waits // 2)
+    assert {end["raw_status"] for end in ends} == {"done", "pending"}
+    assert set(server.polls.values()) == {1}
 
 
-async def test_a_wait_ends_at_its_deadline_in_the_middle_of_a_poll(connect, api):
+async def test_one_retry_after_of_a_day_lets_no_wait_past_its_deadline_time_out(connect, api, monkeypatch):
     server, _ = api
+    monkeypatch.setattr(rate_limit, "MAX_PAUSE", 0.5)
+    server.all_done, server.retry_after, server.refuse_until = True, "86400", time.monotonic() + 0.2
+    ends = await asyncio.gather(*(wait_for(f"w{number}", seconds=-600.0) for number in range(30)))
+
+    assert {end["status"] for end in ends} == {"done"}
+    assert any(status == 429 for _, status in server.sent)
+
+
+async def test_a_hanging_poll_at_the_deadline_is_bounded_by_the_request_timeout(connect, api):
+    server, _ = api
+    connect(request_timeout=0.5)
     server.hangs = True
+    started_at = time.monotonic()
     end = await wait_for("w", seconds=0.2)
 
     assert server.hanging.is_set()
-    assert (end["status"], end["polls"]) == ("timeout", 0)
+    assert end["status"] == "timeout"
+    assert time.monotonic() - started_at < polling.DEADLINE_GRACE + 10
     assert aio._clients == {}
 
 

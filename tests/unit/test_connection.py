@@ -14,8 +14,8 @@ from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
+from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, settings_of
-from airflow_provider_grokvideo.hooks.look_up import aget_settings
 
 KEY = "sk-Zq81x/Top+Secret=Key"
 EXTRA = {
@@ -181,7 +181,8 @@ def test_ca_file_is_used() -> None:
         pytest.param({"host": "api x.ai"}, ("host='api x.ai'", "http(s) URL"), id="space"),
         pytest.param({"host": "https://user:s3cret@h/v1"}, ("host='h/v1'", "without a user"), id="user"),
         pytest.param({"extra": {"model": 5}}, ("model=5", "a text"), id="model"),
-        pytest.param({"extra": {"proxy": ["p"]}}, ("proxy=", "a text"), id="proxy"),
+        pytest.param({"extra": {"proxy": ["http://u:s3cret@p"]}}, ("proxy=list", "a text"), id="proxy"),
+        pytest.param({"extra": {"proxy": {"http": "http://u:s3cret@p"}}}, ("proxy=dict", "a text"), id="proxies"),
         pytest.param({"extra": {"request_timeout": 0}}, ("request_timeout=0", "number above 0"), id="timeout-0"),
         pytest.param({"extra": {"request_timeout": "soon"}}, ("request_timeout='soon'", "above 0"), id="timeout-word"),
         pytest.param({"extra": {"request_timeout": True}}, ("request_timeout=True", "above 0"), id="timeout-true"),

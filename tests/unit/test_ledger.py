@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.api.generation import NO_VIDEO_URL, Generation, State
 from airflow_provider_grokvideo.api.summary import RequestSummary
 from airflow_provider_grokvideo.exceptions import LedgerEntryError
@@ -234,6 +236,16 @@ def test_an_attempt_is_read_from_the_context() -> None:
 @pytest.mark.parametrize("entry", [INTENT, SUBMITTED, FINISHED], ids=lambda entry: entry.state)
 def test_an_entry_survives_being_stored(entry: LedgerEntry) -> None:
     assert LedgerEntry.from_json(json.loads(json.dumps(entry.to_json()))) == entry
+
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "ledger_entries"
+
+
+@pytest.mark.parametrize("state", ["intent", "submitted", "finished"])
+def test_this_release_writes_what_its_fixture_holds(state: str) -> None:
+    """A changed form would not be read by the other release on the workers. Make a new fixture with a new release."""
+    stored = json.loads((FIXTURES / f"{__version__}.json").read_text())[state]
+    assert LedgerEntry.from_json(stored).to_json() == stored
 
 
 def _stored(**changes: Any) -> dict[str, Any]:

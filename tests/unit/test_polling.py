@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_grokvideo.api.generation import Generation, State
 from airflow_provider_grokvideo.api.polling import (
     AUTHENTICATION_STRIKES,
+    DEADLINE_GRACE,
     FAILURE_TOLERANCE,
     MAX_INTERVAL,
     REFUSAL_TOLERANCE,
@@ -118,10 +119,15 @@ def test_no_pause_is_below_the_interval_and_the_deadline_is_kept(
     wait = simulate(lambda _: next(answers, told()), poll_interval=interval, timeout=timeout, seed=seed)
     assert 0 <= wait.delays[0] <= interval
     # The last pause is cut at the deadline, where the wait asks once more.
-    assert [delay for delay in wait.delays[1:-1] if delay < interval] == []
+    assert [
+        delay
+        for delay, at in zip(wait.delays[1:], wait.polls[1:], strict=True)
+        if delay < interval and at < timeout - 1e-6
+    ] == []
     assert [delay for delay in wait.delays if delay > max(MAX_INTERVAL, interval) * JITTER] == []
-    assert wait.ended == pytest.approx(timeout)
-    assert wait.polls[-1] == pytest.approx(timeout)
+    # A poll falls on the deadline, and is repeated for a while where it fails.
+    assert any(at == pytest.approx(timeout) for at in wait.polls)
+    assert timeout - 1e-6 <= wait.ended <= timeout + DEADLINE_GRACE + 1e-6
 
 
 def test_first_polls_of_waits_that_start_together_are_spread() -> None:
@@ -218,13 +224,13 @@ def test_deadline_in_the_past_still_asks_once() -> None:
     assert (wait.stop, wait.polls) == (Stop("timeout"), [0.0])
 
 
-def test_patience_leaves_the_last_poll_a_moment_beyond_the_deadline() -> None:
-    poller = Poller(poll_interval=5, deadline=START + 10, now=START)
-    assert 11 <= poller.patience(START) <= 12
-    assert 1 <= poller.patience(START + 20) <= 2
-
-
-# --- failures -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("late", [0.0, 600.0], ids=["at-the-deadline", "long-after-it"])
+@pytest.mark.parametrize("error", [LOST, BROKEN, LIMITED, RateLimitError("", retry_after=86_400)], ids=repr)
+def test_failed_poll_past_the_deadline_is_repeated(error: GrokVideoError, late: float) -> None:
+    answers = iter([told(), error]) if not late else iter([error])
+    wait = simulate(lambda _: next(answers, told("done")), poll_interval=60, timeout=100 - late)
+    assert wait.stop == Stop("final")
+    assert wait.ended <= max(0.0, 100 - late) + DEADLINE_GRACE
 
 
 @pytest.mark.parametrize(
@@ -264,7 +270,7 @@ def test_refusals_of_the_key_must_follow_one_another() -> None:
 def test_deadline_ends_failing_polls_as_a_timeout() -> None:
     wait = simulate(lambda _: BROKEN, timeout=100)
     assert wait.stop == Stop("timeout")
-    assert wait.ended == pytest.approx(100)
+    assert wait.ended == pytest.approx(100 + DEADLINE_GRACE)
 
 
 # --- the log ------------------------------------------------------------------------------------------

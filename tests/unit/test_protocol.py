@@ -265,7 +265,7 @@ def test_no_answer_to_a_submission_ends_otherwise(status: int, body: bytes) -> N
     ("body_sent", "kind"), [(True, SubmissionUnknownError), (False, TransportError)], ids=["body-sent", "not-sent"]
 )
 def test_lost_submission_is_judged_by_whether_its_body_was_sent(body_sent: bool, kind: type[GrokVideoError]) -> None:
-    error = protocol.judge_lost_submission("connection reset", body_sent=body_sent)
+    error = protocol.submission_transport_error("connection reset", body_sent=body_sent)
     assert type(error) is kind
     assert "connection reset" in str(error)
     assert not getattr(error, "delivered", False)

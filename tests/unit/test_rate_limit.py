@@ -10,24 +10,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.api.pacing import BURST, RECOVERY_SECONDS, SLOWEST, Pace, Queue
+from airflow_provider_grokvideo.api.rate_limit import (
+    BURST,
+    MAX_PAUSE,
+    RECOVERY_SECONDS,
+    SLOWEST,
+    AdaptiveRate,
+    RateLimiter,
+)
 
 START = 5000.0
 
 
-def send_all(pace: Pace, count: int, start: float = START) -> list[float]:
+def send_all(rate: AdaptiveRate, count: int, start: float = START) -> list[float]:
     """Send one request after another, each as soon as it is due; return when."""
     now, sent = start, []
     for _ in range(count):
-        now = max(now, pace.due(now))
-        pace.sent(now)
+        now = max(now, rate.due(now))
+        rate.sent(now)
         sent.append(now)
     return sent
 
 
+@pytest.mark.parametrize("asked", [61.0, 3600.0, 86_400.0, 999_999_999.0])
+def test_retry_after_of_one_holds_the_others_for_a_minute_at_most(asked: float) -> None:
+    rate = AdaptiveRate(20.0)
+    rate.refused(START, START + 1, asked)
+    assert rate.due(START + 1) == START + 1 + MAX_PAUSE
+
+
 @pytest.mark.parametrize("limit", [0.5, 1.0, 20.0, 45.0, 200.0, 5000.0])
 def test_limit_is_kept_in_every_window(limit: float) -> None:
-    sent = send_all(Pace(limit), 300)
+    sent = send_all(AdaptiveRate(limit), 300)
     burst = 1 + limit * BURST
     for first in range(0, 300, 7):
         for last in range(first, 300, 11):
@@ -37,102 +51,102 @@ def test_limit_is_kept_in_every_window(limit: float) -> None:
 
 @pytest.mark.parametrize("limit", [1.0, 20.0])
 def test_no_burst_at_a_low_limit(limit: float) -> None:
-    sent = send_all(Pace(limit), 50)
+    sent = send_all(AdaptiveRate(limit), 50)
     assert min(later - earlier for earlier, later in itertools.pairwise(sent)) == pytest.approx(1 / limit)
 
 
 def test_idle_time_saves_nothing_up() -> None:
-    pace = Pace(2.0)
-    send_all(pace, 3)
-    sent = send_all(pace, 5, start=START + 10_000)
+    rate = AdaptiveRate(2.0)
+    send_all(rate, 3)
+    sent = send_all(rate, 5, start=START + 10_000)
     assert sent[-1] - sent[0] == pytest.approx(2.0)
 
 
 def test_refusals_of_one_burst_halve_once() -> None:
-    pace = Pace(20.0)
-    sent = send_all(pace, 10)
+    rate = AdaptiveRate(20.0)
+    sent = send_all(rate, 10)
     answered = sent[-1] + 1
     for at in sent:
-        pace.refused(at, answered, None)
-    assert pace.rate(answered) == pytest.approx(10.0)
+        rate.refused(at, answered, None)
+    assert rate.rate(answered) == pytest.approx(10.0)
 
 
 def test_refusal_of_a_later_request_halves_again() -> None:
-    pace = Pace(20.0)
-    pace.refused(START, START + 1, None)
-    pace.refused(START + 2, START + 3, None)
-    assert pace.rate(START + 3) == pytest.approx(5.0, rel=0.05)
+    rate = AdaptiveRate(20.0)
+    rate.refused(START, START + 1, None)
+    rate.refused(START + 2, START + 3, None)
+    assert rate.rate(START + 3) == pytest.approx(5.0, rel=0.05)
 
 
 def test_no_number_of_refusals_stops_it() -> None:
-    pace = Pace(20.0)
+    rate = AdaptiveRate(20.0)
     for turn in range(1000):
-        pace.refused(START + turn, START + turn + 0.5, None)
-    assert pace.rate(START + 1000) >= SLOWEST
+        rate.refused(START + turn, START + turn + 0.5, None)
+    assert rate.rate(START + 1000) >= SLOWEST
 
 
 @pytest.mark.parametrize("limit", [0.01, 0.1])
 def test_limit_below_the_slowest_pace_is_kept(limit: float) -> None:
-    pace = Pace(limit)
-    pace.refused(START, START + 1, None)
-    assert pace.rate(START + 1) == limit
+    rate = AdaptiveRate(limit)
+    rate.refused(START, START + 1, None)
+    assert rate.rate(START + 1) == limit
 
 
 def test_pace_recovers_gradually() -> None:
-    pace = Pace(20.0)
+    rate = AdaptiveRate(20.0)
     for turn in range(2):
-        pace.refused(START + turn, START + turn + 0.5, None)
+        rate.refused(START + turn, START + turn + 0.5, None)
     now = START + 1.5
-    rates = [pace.rate(now + seconds) for seconds in range(0, 300, 10)]
+    rates = [rate.rate(now + seconds) for seconds in range(0, 300, 10)]
     assert rates == sorted(rates)
-    assert pace.rate(now + RECOVERY_SECONDS) == pytest.approx(2 * pace.rate(now))
-    assert pace.rate(now + 3 * RECOVERY_SECONDS) == 20.0
+    assert rate.rate(now + RECOVERY_SECONDS) == pytest.approx(2 * rate.rate(now))
+    assert rate.rate(now + 3 * RECOVERY_SECONDS) == 20.0
 
 
 @pytest.mark.parametrize("days", [1, 30, 365])
 def test_pace_is_whole_again_however_long_ago_the_refusal_was(days: int) -> None:
-    pace = Pace(20.0)
-    pace.refused(START, START + 1, None)
+    rate = AdaptiveRate(20.0)
+    rate.refused(START, START + 1, None)
     now = START + days * 86_400
-    assert pace.rate(now) == 20.0
-    pace.sent(now)
-    assert pace.due(now) == pytest.approx(now + 0.05)
+    assert rate.rate(now) == 20.0
+    rate.sent(now)
+    assert rate.due(now) == pytest.approx(now + 0.05)
 
 
 def test_retry_after_holds_everybody_once() -> None:
-    pace = Pace(20.0)
-    sent = send_all(pace, 5)
+    rate = AdaptiveRate(20.0)
+    sent = send_all(rate, 5)
     now = sent[-1] + 0.5
     for at in sent:
-        pace.refused(at, now, 30.0)
-    assert pace.due(now) == now + 30.0
-    later = send_all(pace, 10, start=now)
+        rate.refused(at, now, 30.0)
+    assert rate.due(now) == now + 30.0
+    later = send_all(rate, 10, start=now)
     assert later[0] == now + 30.0
     assert later[-1] - later[0] < 10 / 10
 
 
 def test_shorter_retry_after_does_not_shorten_a_pause() -> None:
-    pace = Pace(20.0)
-    pace.refused(START, START + 1, 60.0)
-    pace.refused(START, START + 2, 5.0)
-    assert pace.due(START + 2) == START + 61.0
+    rate = AdaptiveRate(20.0)
+    rate.refused(START, START + 1, 60.0)
+    rate.refused(START, START + 2, 5.0)
+    assert rate.due(START + 2) == START + 61.0
 
 
 def test_a_thousand_waiters_at_one_request_a_second_all_get_their_turn() -> None:
     """The API allows one request per second, and refuses what comes sooner; everybody polls every 30 s."""
-    pace, now = Pace(20.0), START
+    rate, now = AdaptiveRate(20.0), START
     asked = dict.fromkeys(range(1000), 0)
     ready = [(START, waiter) for waiter in asked]
     allowed_at, refusals, sent = START, 0, []
     while now < START + 3600:
         wants_at, waiter = heapq.heappop(ready)
-        now = max(now, wants_at, pace.due(now))
-        pace.sent(now)
+        now = max(now, wants_at, rate.due(now))
+        rate.sent(now)
         sent.append(now)
         asked[waiter] += 1
         if now < allowed_at:
             refusals += 1
-            pace.refused(now, now + 0.1, None)
+            rate.refused(now, now + 0.1, None)
         else:
             allowed_at = now + 1
         heapq.heappush(ready, (now + 30, waiter))
@@ -150,27 +164,27 @@ def test_a_thousand_waiters_at_one_request_a_second_all_get_their_turn() -> None
     ),
 )
 def test_pace_is_always_within_its_bounds(limit: float, steps: list[tuple[str, float]]) -> None:
-    pace, now, last_sent = Pace(limit), START, START
+    rate, now, last_sent = AdaptiveRate(limit), START, START
     for what, number in steps:
         if what == "wait":
             now += number
         elif what == "send":
-            now = max(now, pace.due(now))
-            pace.sent(now)
+            now = max(now, rate.due(now))
+            rate.sent(now)
             last_sent = now
         else:
-            pace.refused(last_sent, now, number)
-        assert min(limit, SLOWEST) <= pace.rate(now) <= limit
+            rate.refused(last_sent, now, number)
+        assert min(limit, SLOWEST) <= rate.rate(now) <= limit
 
 
 # --- the queue, on a real event loop ------------------------------------------------------------------
 
 
 async def test_first_come_first_served() -> None:
-    queue, served = Queue(Pace(500.0), 64), []
+    limiter, served = RateLimiter(AdaptiveRate(500.0), 64), []
 
     async def wait(number: int) -> None:
-        await queue.turn()
+        await limiter.acquire()
         served.append(number)
 
     await asyncio.gather(*(wait(number) for number in range(40)))
@@ -178,25 +192,25 @@ async def test_first_come_first_served() -> None:
 
 
 async def test_cancelled_wait_takes_nobodys_turn() -> None:
-    queue = Queue(Pace(40.0), 64)
-    await queue.turn()
-    tasks = [asyncio.create_task(queue.turn()) for _ in range(10)]
+    limiter = RateLimiter(AdaptiveRate(40.0), 64)
+    await limiter.acquire()
+    tasks = [asyncio.create_task(limiter.acquire()) for _ in range(10)]
     await asyncio.sleep(0)
     for task in tasks[:9]:
         task.cancel()
     counted: list[float] = []
-    queue.pace.sent = counted.append  # type: ignore[method-assign]
+    limiter.rate.sent = counted.append  # type: ignore[method-assign]
     await tasks[9]
     assert [task.cancelled() for task in tasks] == [True] * 9 + [False]
     assert len(counted) == 1
 
 
 async def test_refusal_holds_back_those_that_wait_already() -> None:
-    queue = Queue(Pace(50.0), 64)
-    first = await queue.turn()
-    waiting = asyncio.create_task(queue.turn())
+    limiter = RateLimiter(AdaptiveRate(50.0), 64)
+    first = await limiter.acquire()
+    waiting = asyncio.create_task(limiter.acquire())
     await asyncio.sleep(0)
-    queue.refused(first, 0.2)
-    resumes_at = queue.pace.due(0)
+    limiter.refused(first, 0.2)
+    resumes_at = limiter.rate.due(0)
     assert resumes_at > first + 0.15
     assert await waiting >= resumes_at

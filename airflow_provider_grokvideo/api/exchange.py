@@ -1,0 +1,112 @@
+"""What both clients make of one HTTP exchange: the response, and the bounds on its size and time. No I/O."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MAX_BODY_BYTES = 1024 * 1024
+"""Bytes of a response's body that are read, as they are sent and also decoded."""
+MAX_LINE = 64 * 1024
+"""Bytes of one line of a response's headers."""
+MIN_UPLOAD_SPEED = 128 * 1024
+"""Bytes per second at which a large request is expected to be sent, at least."""
+_MAX_ENCODINGS = 3
+_MAX_CAUSES = 20
+
+
+@dataclass(frozen=True)
+class HTTPResponse:
+    """One HTTP response. Header names are lower case, or the mapping ignores case.
+
+    :param body: decoded; cut where ``body_error`` says why it is not whole.
+    :param body_error: why the body must not be parsed, ``""`` where it is whole.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    body_error: str = ""
+
+
+class BodyReader:
+    """Collects a response's body, so far as it is allowed to be, and decodes it.
+
+    :param headers: the response's, with lower-case names or ignoring case.
+    """
+
+    __slots__ = ("_encodings", "_limit", "_pieces", "_size")
+
+    def __init__(self, headers: Mapping[str, str], limit: int = MAX_BODY_BYTES) -> None:
+        self._encodings = headers.get("content-encoding", "")
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, piece: bytes) -> bool:
+        """Take the next piece; return whether more may follow."""
+        self._size += len(piece)
+        self._pieces.append(piece)
+        return self._size <= self._limit
+
+    def finish(self) -> tuple[bytes, str]:
+        """Return the body, and why it is not whole, or ``""``."""
+        body = b"".join(self._pieces)
+        if self._size > self._limit:
+            return body[: self._limit], f"the body is larger than {self._limit} bytes"
+        return self._decoded(body) if self._encodings else (body, "")
+
+    def _decoded(self, body: bytes) -> tuple[bytes, str]:
+        encodings = [name for name in re.split(r"[,\s]+", self._encodings.lower()) if name not in {"", "identity"}]
+        if len(encodings) > _MAX_ENCODINGS or not set(encodings) <= {"gzip", "x-gzip", "deflate"}:
+            return b"", "the body has an encoding that was not asked for"
+        for _ in encodings:
+            decoded = _inflate(body, self._limit)
+            if decoded is None:
+                return b"", "the compressed body is damaged"
+            body = decoded
+            if len(body) > self._limit:
+                return body[: self._limit], f"the body is larger than {self._limit} bytes when it is decompressed"
+        return body, ""
+
+
+def exchange_seconds(request_timeout: float, body: bytes | None) -> float:
+    """Return the seconds that one exchange may take altogether: connect, send, headers and body.
+
+    A request of more than 1 MiB (it carries images) gets what it takes to send the rest at ``MIN_UPLOAD_SPEED``.
+    """
+    return request_timeout + max(0, len(body or b"") - MAX_BODY_BYTES) / MIN_UPLOAD_SPEED
+
+
+def describe_cause(error: BaseException) -> str:
+    """Return what went wrong, from the system's words or the class of the innermost error.
+
+    Never from an error's own text: it may quote a proxy's password, a signed URL, or what a server sent.
+    """
+    for _ in range(_MAX_CAUSES):
+        error = _cause(error) or error
+    if refusal := re.match(r"Tunnel connection failed: (\d{3})", str(error)):
+        return f"HTTP {refusal[1]} from the proxy"
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    for candidate in (getattr(error, "reason", None), *error.args, error.__cause__):
+        if isinstance(candidate, BaseException):
+            return candidate
+    return None
+
+
+def _inflate(data: bytes, limit: int) -> bytes | None:
+    """Return the decompressed data, one byte more than the limit at most; ``None`` for damaged data."""
+    # gzip and zlib tell themselves apart; what some servers call deflate has neither's header.
+    for window in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):
+        decoder = zlib.decompressobj(window)
+        try:
+            decoded = decoder.decompress(data, limit + 1)
+        except zlib.error:
+            continue
+        return decoded if decoder.eof or len(decoded) > limit else None
+    return None
