@@ -78,9 +78,8 @@ def _follow(adapter: _Adapter, url: str, timeout: float, watchdog: _Watchdog) ->
         try:
             if urlsplit(url).scheme not in {"http", "https"}:
                 raise DownloadError("the video's URL is not an http(s) URL")
-            # Not by a session: it reads the body of a redirection, and sends what it finds in a .netrc file. Nor with
-            # what stands before an @ in the URL, which requests would send unless told otherwise.
-            request = requests.Request("GET", url, headers=_HEADERS, auth=lambda unsigned: unsigned).prepare()
+            # Not by a session: it reads the body of a redirection, and sends what it finds in a .netrc file.
+            request = requests.Request("GET", url, headers=_HEADERS, auth=_no_auth).prepare()
             response = adapter.send(request, stream=True, timeout=timeout)
             location = response.headers.get("location")
             if response.status_code not in _REDIRECTS or location is None:
@@ -241,6 +240,11 @@ class _Adapter(RoutedAdapter):
                 return connection
 
         return WatchedConnection
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep requests from sending a user that stands in the URL."""
+    return request
 
 
 def _connect_to_public(connection: Any) -> socket.socket:

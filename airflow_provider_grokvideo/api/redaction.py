@@ -62,7 +62,7 @@ def redact_text(text: str) -> str:
     if text[:100].lstrip()[:5].lower() == "data:":
         return _shorten_data_uri(text.strip())
     if match := _WHOLE_URL.match(text):
-        if match["scheme"].lower().startswith(_WEB) or "=" in text[match.end() :]:
+        if match["scheme"].lower().startswith(_WEB):
             text = text[: match.end()] + HIDDEN
     elif match := _WHOLE_QUERY.match(text):
         text = text[: text.index("?") + 1] + HIDDEN
@@ -79,7 +79,7 @@ def _redact_url(found: re.Match[str]) -> str:
     if at and (is_web or ":" in unquote(user)):
         authority = f"{HIDDEN}@{host}"
     mark = re.search("[?#]", rest)
-    if mark and (is_web or "=" in rest[mark.end() :]) and rest[mark.end() :]:
+    if mark and is_web and rest[mark.end() :]:
         rest = rest[: mark.end()] + HIDDEN
     return f"{scheme}{authority}{_ENCODED_QUERY.sub(f'?{HIDDEN}', rest)}"
 

@@ -173,6 +173,7 @@ class BackoffPoller(Poller):
 
     @poll_interval.setter
     def poll_interval(self, seconds: float) -> None:
+        """Set the interval before the first poll."""
         self._shortest = seconds
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_grokvideo.api.redaction import redact_value
@@ -54,7 +55,13 @@ class MaskedFieldsMixin:
     _is_rendered = False
 
     def _do_render_template_fields(
-        self, parent: Any, template_fields: Iterable[str], *args: Any, **kwargs: Any
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Mapping[str, Any],
+        jinja_env: Any,
+        seen_oids: set[int],
+        **kwargs: Any,
     ) -> None:
         """Render the fields of this task once, then mask them.
 
@@ -63,13 +70,15 @@ class MaskedFieldsMixin:
         """
         render = super()._do_render_template_fields  # type: ignore[misc]
         if parent is not self:
-            render(parent, template_fields, *args, **kwargs)
+            render(parent, template_fields, context, jinja_env, seen_oids, **kwargs)
             return
         names = type(self).template_fields
         if not self._is_rendered:
+            seen_oids.update(map(id, _mapped_from_elsewhere(self, context)))
             for name in names:
-                _set(self, name, _with_text_paths(name, getattr(self, name)))
-            render(self, [name for name in names if name not in self.verbatim_fields], *args, **kwargs)
+                _set(self, name, _with_text_paths(name, getattr(self, name), seen_oids))
+            rendered = [name for name in names if name not in self.verbatim_fields]
+            render(self, rendered, context, jinja_env, seen_oids, **kwargs)
             for name in names:
                 _set(self, name, _with_lists(name, getattr(self, name)))
             self._is_rendered = True
@@ -107,16 +116,41 @@ def _set(task: Any, name: str, value: Any) -> None:
         object.__setattr__(task, name, value)
 
 
-def _with_text_paths(name: str, value: Any) -> Any:
-    """Return the value with path objects as texts: some versions of Airflow resolve or skip them when rendering."""
-    if name in _ARGUMENTS:
+def _mapped_from_elsewhere(task: Any, context: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the values that another task's output has given to a mapped task by ``expand_kwargs``.
+
+    Airflow takes lists and dicts among them for the author's own, and would render what is in them.
+    """
+    mapped = task.dag.task_dict.get(task.task_id) if task.has_dag() else None
+    if mapped is None or mapped is task or not hasattr(mapped, "partial_kwargs"):
+        return
+    given = mapped._get_specified_expand_input().value
+    if isinstance(given, list | tuple):
+        given = given[context["ti"].map_index]
+    if isinstance(given, Mapping):
+        # The author wrote it, or gave it to expand(), whose values Airflow tells apart.
+        return
+    own = mapped.partial_kwargs
+    yield from (getattr(task, name) for name in type(task).template_fields if name not in own)
+    arguments = getattr(task, "op_kwargs", None) or {}
+    yield from (value for name, value in arguments.items() if name not in own.get("op_kwargs", {}))
+
+
+def _with_text_paths(name: str, value: Any, seen_oids: set[int]) -> Any:
+    """Return the value with path objects as texts: some versions of Airflow resolve or skip them when rendering.
+
+    :param seen_oids: identities of values that are not to be rendered, and so stay themselves.
+    """
+    if name in _ARGUMENTS or id(value) in seen_oids:
         return value
     if isinstance(value, os.PathLike) and not hasattr(value, "storage_options"):
         return os.fspath(value)
     if type(value) in {list, tuple}:
-        return type(value)(_with_text_paths(name, item) for item in value)
+        items = [_with_text_paths(name, item, seen_oids) for item in value]
+        return value if all(map(operator.is_, items, value)) else type(value)(items)
     if type(value) is dict:
-        return {key: _with_text_paths(name, item) for key, item in value.items()}
+        items = [_with_text_paths(name, item, seen_oids) for item in value.values()]
+        return value if all(map(operator.is_, items, value.values())) else dict(zip(value, items, strict=True))
     return value
 
 

@@ -36,7 +36,8 @@ def run(
 
 def shown(run: VideoRun) -> dict[str, Any]:
     """Return the rendered fields."""
-    return run.task()["rendered_fields"] or {}
+    path = f"/dags/{run.dag_id}/dagRuns/{run.name}/taskInstances/{run.task_id}"
+    return run.airflow.client.call("GET", path)["rendered_fields"] or {}
 
 
 def assert_shown(run: VideoRun) -> None:

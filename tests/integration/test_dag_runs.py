@@ -69,6 +69,12 @@ def test_data_of_other_tasks_is_not_rendered_and_templates_of_the_author_are(run
     for name in ("mapped[0]", "plain[-1]", "expanded[0]"):
         assert tasks[name]["fields"]["prompt"] == HOSTILE
     assert MASKED in json.dumps(tasks["described[-1]"]["fields"])
+    for name in ("joined[0]", "by_kwargs[0]", "by_list[0]"):
+        assert tasks[name]["fields"]["prompt"] == f"nested {HOSTILE}"
+    for name in ("by_kwargs[0]", "by_list[0]", "by_field[0]"):
+        assert tasks[name]["fields"]["extra"] == {"deep": [HOSTILE]}
+        assert tasks[name]["fields"]["reference_images"] in (None, ["https://store.example.com/{{x}}.png"])
+    assert tasks["by_field[0]"]["fields"]["prompt"] == "nested upstream"
 
 
 def test_the_key_and_signatures_are_in_no_rendered_field(runs: Runs) -> None:

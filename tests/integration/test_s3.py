@@ -113,7 +113,7 @@ def test_the_ledger_keeps_a_retry_from_paying_again(s3: Any, sandbox: Any) -> No
 
     second = run(sandbox, prompt="ledger", **attempts)
 
-    assert (entry["state"], entry["request_id"]) == ("submitted", first.result["request_id"])
+    assert (entry["state"], entry["request_id"]) == ("finished", first.result["request_id"])
     assert second.result["request_id"] == first.result["request_id"]
     assert len(sandbox.submissions) - submissions == 1
     assert json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())["state"] == "finished"

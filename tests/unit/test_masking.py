@@ -37,6 +37,7 @@ IMAGE = f"data:image/png;base64,{BYTES}"
         "s3://conn_id@bucket/lake.png",
         "s3://bucket/What is love?.mp4",
         "file:///videos/#1 hit.mp4",
+        "s3://bucket/a?b=c.mp4",
         "/data/lake?.png",
         "https://example.com/lake.png",
         "https://example.com/@me/lake.png",
@@ -68,7 +69,7 @@ def test_what_is_not_private_is_shown_as_it_is(value: Any) -> None:
         (f"https://a@b:{SIGNATURE}@a.example", "https://***@a.example"),
         (f"s3://key:{SIGNATURE}@bucket/x.mp4", "s3://***@bucket/x.mp4"),
         (f"s3://key%3A{SIGNATURE}@bucket/x.mp4", "s3://***@bucket/x.mp4"),
-        (f"s3://bucket/x.mp4?sig={SIGNATURE}", "s3://bucket/x.mp4?***"),
+        (f"s3://bucket/x.mp4?sig={SIGNATURE}", "s3://bucket/x.mp4?sig=***"),
         (f"//a.example/x.png?{SIGNATURE}", "//a.example/x.png?***"),
         (f"a.example/x.png?sig={SIGNATURE}", "a.example/x.png?***"),
         (

@@ -90,7 +90,39 @@ with DAG("upstream", schedule=None, start_date=START):
         """Return data of another task."""
         return name
 
+    @task
+    def request() -> Any:
+        """Return a request."""
+        picture = "https://store.example.com/{{ x }}.png".replace(" ", "")
+        return {"prompt": f"nested {HOSTILE}", "extra": {"deep": [HOSTILE]}, "reference_images": [picture]}
+
+    @task
+    def requests(one: Any) -> Any:
+        """Return requests to map over."""
+        return [one]
+
+    @task
+    def arguments() -> Any:
+        """Return a function's arguments to map over."""
+        return [{"parts": ["nested", {"name": HOSTILE}]}]
+
+    @task
+    def extras() -> Any:
+        """Return one field to map over."""
+        return [{"deep": [HOSTILE]}]
+
+    @grok_video_task(**FAST)
+    def joined(parts: Any) -> str:
+        """Return a prompt of data of another task."""
+        return f"{parts[0]} {parts[1]['name']}"
+
     found = catalogue()
+    joined.expand_kwargs(arguments())
+    GrokVideoGenerateOperator.partial(task_id="by_kwargs", **FAST).expand_kwargs(requests(request()))
+    GrokVideoGenerateOperator.partial(task_id="by_list", **FAST).expand_kwargs([request()])
+    GrokVideoGenerateOperator.partial(task_id="by_field", prompt="nested {{ dag.dag_id }}", **FAST).expand(
+        extra=extras()
+    )
     described(found, "{{ dag.dag_id }}", more={"deep": [found]})
     mapped.expand(name=names())
     GrokVideoGenerateOperator(task_id="plain", prompt=text(), **FAST)
