@@ -271,7 +271,7 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
         from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
 
         self.log.info(
-            "Waiting for generation %s in the triggerer, %.4g s at most, without a worker slot: at least %g s between polls",
+            "Waiting for generation %s in the triggerer, %.4g s at most, without a worker slot; a poll every %g s",
             self.request_id,
             self.timeout - (time.time() - began_at),
             self.poll_interval,
