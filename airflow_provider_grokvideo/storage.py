@@ -76,6 +76,17 @@ def destination(path: StorePath, request_id: str, conn_id: str | None = None) ->
     return target
 
 
+def directory(path: StorePath, conn_id: str | None = None) -> ObjectStoragePath:
+    """Return the directory that a path names by its slash, or else the one it lies in.
+
+    What the store holds makes no difference, so that it is the same at every time.
+
+    :raises InvalidRequestError: no store can open it.
+    """
+    opened = open_path(path, conn_id)
+    return opened if str(path).endswith("/") else opened.parent
+
+
 def open_path(path: StorePath, conn_id: str | None = None, name: str = "output_path") -> ObjectStoragePath:
     """Open a path, with its store's Airflow connection unless it names one itself. Nothing is read or written.
 

@@ -21,7 +21,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.exceptions import InvalidRequestError, StorageError
-from airflow_provider_grokvideo.storage import check_writable, destination, exists, open_path, read_image, replace_file
+from airflow_provider_grokvideo.storage import (
+    check_writable,
+    destination,
+    directory,
+    exists,
+    open_path,
+    read_image,
+    replace_file,
+)
 
 Attached = Callable[..., str]
 NAMES = {
@@ -228,6 +236,13 @@ def test_existing_directory_needs_no_slash(store: Store) -> None:
     replace_file(after, b"another")
     assert exists(f"{store.url}videos/id.mp4")
     assert exists(f"{store.url}videos/other.mp4")
+
+
+def test_directory_of_a_path_does_not_depend_on_the_store(store: Store) -> None:
+    before = str(directory(f"{store.url}videos"))
+    replace_file(open_path(f"{store.url}videos/other.mp4"), b"video")
+    assert str(directory(f"{store.url}videos")) == before == str(open_path(store.url.rstrip("/")))
+    assert str(directory(f"{store.url}videos/")) == str(open_path(f"{store.url}videos"))
 
 
 def test_what_does_not_exist_is_a_file(store: Store) -> None:
