@@ -127,7 +127,7 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
                 self._defer(context, time.time())
             self._started_at = self._first_started_at(context)
         self.log.info(
-            "Waiting for generation %s, %g s at most, in mode %s: polls are %g s apart",
+            "Waiting for generation %s, %g s at most, in mode %s: %g s between polls",
             self.request_id,
             self.timeout,
             self.mode,
@@ -271,8 +271,7 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
         from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
 
         self.log.info(
-            "Waiting for generation %s in the triggerer, %.4g s at most, without a worker slot: polls are at least "
-            "%g s apart",
+            "Waiting for generation %s in the triggerer, %.4g s at most, without a worker slot; a poll every %g s",
             self.request_id,
             self.timeout - (time.time() - began_at),
             self.poll_interval,

@@ -139,4 +139,4 @@ def test_an_empty_id_ends_the_sensor_as_its_arguments_say(dag_id: str, state: st
 def test_the_log_says_why_and_for_how_long(runs: Runs) -> None:
     assert "the XCom that it comes from was not found" in runs.log
     assert "in the triggerer, 60 s at most" in runs.log
-    assert "in mode reschedule: polls are 0.5 s apart" in runs.log
+    assert "in mode reschedule: 0.5 s between polls" in runs.log
