@@ -42,6 +42,10 @@ class LedgerEntryError(LedgerError):
     retryable = False
 
 
+class StorageError(GrokVideoError):
+    """A passing fault of a store, before the submission. Nothing was billed, and a retry can help."""
+
+
 class ApiError(GrokVideoError):
     """The API answered, and the answer is an error.
 

@@ -111,21 +111,20 @@ def _ask_once(hook: GrokVideoHook, request_id: object) -> Generation | None:
 
 
 def announce(context: Context, outlets: Iterable[Any], result: Mapping[str, Any]) -> None:
-    """Put the result into the events of the task's assets; an alias gets the landed file as its asset."""
+    """Put the result into the events of the task's assets; an alias gets the saved file as its asset."""
     from airflow.providers.common.compat.sdk import Asset, AssetAlias
+
+    from airflow_provider_grokvideo.storage import asset_uri
 
     for outlet in outlets:
         if isinstance(outlet, AssetAlias):
             if result["path"]:
-                context["outlet_events"][outlet].add(Asset(asset_uri(result["path"])), extra=dict(result))
+                try:
+                    asset = Asset(asset_uri(result["path"]))
+                except ValueError as error:
+                    # The video is paid for and saved: that an asset may not be named so must not fail the task.
+                    log.warning("No asset event for %s: %s", result["path"], error)
+                else:
+                    context["outlet_events"][outlet].add(asset, extra=dict(result))
         elif isinstance(outlet, Asset):
             context["outlet_events"][outlet].extra.update(result)
-
-
-def asset_uri(path: str) -> str:
-    """The URI of a landed file without its store's connection id, which would look like a user name."""
-    scheme, separator, rest = path.partition("://")
-    if not separator:
-        return f"file://{path}"
-    store, slash, key = rest.partition("/")
-    return f"{scheme}://{store.rpartition('@')[2]}{slash}{key}"

@@ -61,6 +61,13 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://bucket/grokvideo-ledger/",
                         "default": None,
                     },
+                    "max_video_bytes": {
+                        "description": "Size in bytes above which a video is not saved. Default: 4 GiB.",
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": "1073741824",
+                        "default": None,
+                    },
                     "prices": {
                         "description": "US dollars by model, as JSON, laid over the list prices by which a cost is "
                         "estimated before a submission: per second of video by resolution, per input image (image), "

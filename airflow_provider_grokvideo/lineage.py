@@ -83,6 +83,12 @@ def _before_query(part: str) -> str:
 def _inputs(operator: Any) -> Iterator[InputDataset]:
     from openlineage.client.event_v2 import InputDataset
 
+    summary = getattr(operator, "request_summary", None)
+    if summary is not None:
+        for uri in summary.inputs:
+            yield InputDataset(*dataset_name(uri))
+        return
+    # The task failed before it had a request.
     references = getattr(operator, "reference_images", None) or ()
     given = [getattr(operator, "image", None), *references, getattr(operator, "video", None)]
     for media in map(_address, given):

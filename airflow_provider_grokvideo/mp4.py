@@ -1,67 +1,222 @@
-"""Whether a stream of bytes is a whole MP4 file, told from its boxes alone (ISO/IEC 14496-12, 4.2)."""
+"""Whether a stream of bytes is a whole MP4 file: its index is there, and all media data that the index describes."""
 
 from __future__ import annotations
 
+import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import chain
+
 from airflow_provider_grokvideo.exceptions import DownloadError
+from airflow_provider_grokvideo.mp4_index import (
+    DamagedIndexError,
+    Extent,
+    Movie,
+    read_fragment,
+    read_movie,
+    referenced_end,
+)
 
 _HEADER = 8
 _LARGE_HEADER = 16
-_NEEDED = frozenset({b"ftyp", b"mdat"})
-"""What was paid for. A lost index (``moov``) can be made anew from it, so a file without one is kept."""
+_INDEX = frozenset({b"moov", b"moof", b"sidx"})
+"""The boxes whose content is kept and read."""
+MAX_INDEX_BYTES = 32 * 1024**2
+"""Of one file. An hour of video at 60 frames a second needs about 4 MiB."""
+MAX_PIECES = 200_000
+"""Boxes of one file, and pieces of media data that do not adjoin."""
 
 
 class Mp4Check:
-    """Walks the top-level boxes of a file while it streams by, in constant memory.
+    """A check of a file that streams by, in bounded memory: only its index is kept.
 
-    A file that is cut short ends inside a box, also where the host claims that it is complete.
+    :param duration: seconds that the video should last, ``None`` if unknown. It matters only for a fragmented file
+        without a mark of its end: that might be the beginning of a longer one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, duration: float | None = None) -> None:
+        self._expected_duration = duration
         self._position = 0
-        self._box_at = 0
         self._walking = True
         self._header = bytearray()
-        self._first = True
-        self._missing = set(_NEEDED)
+        # The box that passes by.
+        self._kind = b""
+        self._starts_at = self._content_at = 0
+        self._ends_at: float = 0
+        self._content: bytearray | None = None
+        # What the file holds.
+        self._boxes = self._index_bytes = 0
+        self._movies: list[Movie] = []
+        self._media, self._fragments = _Extents(), _Extents()
+        self._referenced_end = 0
+        self._is_indexed = self._has_fragment_index = False
 
     def feed(self, chunk: bytes) -> None:
         """Look at the next bytes.
 
         :raises DownloadError: this is no MP4 file.
         """
-        end = self._position + len(chunk)
-        while self._walking and self._box_at + len(self._header) < end:
-            start = self._box_at + len(self._header) - self._position
-            self._header += chunk[start : start + self._header_length() - len(self._header)]
-            if len(self._header) == self._header_length():
-                self._next_box()
-        self._position = end
+        at, end = 0, len(chunk)
+        while at < end:
+            in_box = self._position < self._ends_at
+            if in_box:
+                taken = int(min(self._ends_at - self._position, end - at))
+                if self._content is not None:
+                    self._content += chunk[at : at + taken]
+            elif self._walking:
+                taken = min(self._header_length() - len(self._header), end - at)
+                self._header += chunk[at : at + taken]
+            else:
+                taken = end - at
+            at += taken
+            self._position += taken
+            if not in_box and len(self._header) == self._header_length():
+                self._begin_box()
+            if self._kind and self._position >= self._ends_at:
+                self._end_box()
 
     def finish(self) -> None:
-        """The stream has ended.
+        """Judge the whole file; nothing follows.
 
-        :raises DownloadError: too early.
+        :raises DownloadError: it is not whole.
         """
-        if self._first:
+        if not self._boxes:
             raise DownloadError(f"the video's host sent no MP4 file but {self._position} bytes")
+        if self._ends_at == math.inf:
+            self._end_box()
         # Less padding than a box's header takes is padding all the same.
-        at_an_end = self._box_at + len(self._header) == self._position and not any(self._header)
-        if self._missing or (self._walking and not at_an_end):
-            raise DownloadError(f"the video is cut short: {self._position} bytes, of at least {self._box_at}")
+        elif self._position < self._ends_at or any(self._header):
+            raise DownloadError(f"the video is cut short: {self._position} bytes, of at least {self._ends_at}")
+        try:
+            missing = self._missing()
+        except (DamagedIndexError, IndexError) as error:
+            raise _damaged_index(b"moov") from error
+        if missing:
+            raise DownloadError(f"the video is cut short or damaged: {missing} ({self._position} bytes)")
 
     def _header_length(self) -> int:
         return _LARGE_HEADER if self._header[:4] == b"\x00\x00\x00\x01" else _HEADER
 
-    def _next_box(self) -> None:
-        kind = bytes(self._header[4:8])
-        if self._first and kind != b"ftyp":
-            raise DownloadError(f"the video's host sent no MP4 file; it begins with {bytes(self._header)!r}")
-        self._first = False
-        self._missing.discard(kind)
-        size = int.from_bytes(self._header[:4] if len(self._header) == _HEADER else self._header[8:])
-        runs_to_the_end = size == 0
-        # Padding behind the last box is tolerated, as players do.
-        is_box = size >= len(self._header) and all(32 <= byte < 127 or byte == 0xA9 for byte in kind)
-        self._walking = is_box and not runs_to_the_end
-        self._box_at += size
+    def _begin_box(self) -> None:
+        header = bytes(self._header)
         self._header.clear()
+        kind, size = header[4:8], int.from_bytes(header[:4] if len(header) == _HEADER else header[8:])
+        if not self._boxes and kind != b"ftyp":
+            raise DownloadError("the video's host sent no MP4 file")
+        self._boxes += 1
+        if self._boxes > MAX_PIECES:
+            raise DownloadError(f"the video has more than {MAX_PIECES:,} boxes")
+        if not all(32 <= byte < 127 or byte == 0xA9 for byte in kind) or 0 < size < len(header):
+            # Padding behind the last box is tolerated, as players do.
+            self._walking = False
+            return
+        self._kind, self._content_at = kind, self._position
+        self._starts_at = self._position - len(header)
+        self._ends_at = self._starts_at + size if size else math.inf
+        if kind in _INDEX:
+            self._content = bytearray()
+            self._index_bytes += size
+            if self._index_bytes > MAX_INDEX_BYTES:
+                raise DownloadError(f"the video's index is larger than {MAX_INDEX_BYTES // 1024**2} MiB")
+
+    def _end_box(self) -> None:
+        kind, self._kind = self._kind, b""
+        content, self._content = self._content, None
+        if kind == b"mdat":
+            self._media.add((self._content_at, self._position))
+        elif kind == b"mfra":
+            # Lists all fragments, behind the last one.
+            self._is_indexed = True
+        elif content is not None:
+            try:
+                self._read(kind, memoryview(content))
+            except (DamagedIndexError, IndexError) as error:
+                raise _damaged_index(kind) from error
+
+    def _read(self, kind: bytes, content: memoryview) -> None:
+        if kind == b"moov":
+            self._movies.append(read_movie(content))
+        elif kind == b"sidx":
+            pieces, end = referenced_end(content, self._position)
+            self._referenced_end = max(self._referenced_end, end)
+            # One that refers to a single piece may stand before each fragment.
+            self._has_fragment_index |= pieces > 1 and not self._fragments
+        elif not self._movies:
+            raise DamagedIndexError("a fragment before the index of its tracks")
+        else:
+            for extent in read_fragment(content, self._starts_at, self._movies[0]):
+                self._fragments.add(extent)
+
+    def _missing(self) -> str | None:
+        """Return what the file lacks, ``None`` for nothing.
+
+        :raises DamagedIndexError: its index contradicts itself.
+        """
+        if not self._movies:
+            return "it has no index"
+        described = False
+        for start, end in chain(self._fragments, *(movie.extents() for movie in self._movies)):
+            described |= start < end
+            if not self._media.hold(start, end):
+                return "it lacks media data that its index describes"
+        if not described:
+            return "its index describes no media data"
+        if self._referenced_end > self._position:
+            return "it lacks fragments that its index describes"
+        if not self._is_ended():
+            return "it is fragmented, and nothing in it shows that the last fragment is there"
+        return None
+
+    def _is_ended(self) -> bool:
+        """Return whether no further fragment is to be expected."""
+        movie = self._movies[0]
+        if not movie.is_fragmented or self._is_indexed:
+            return True
+        if self._has_fragment_index and self._referenced_end >= self._media.end:
+            return True
+        expected = movie.fragment_duration or self._expected_duration
+        return expected is not None and expected > 0 and movie.reaches(expected)
+
+
+class _Extents:
+    """Extents in the order in which they were added, those that adjoin as one."""
+
+    def __init__(self) -> None:
+        self._starts, self._ends = array("Q"), array("Q")
+
+    def add(self, extent: Extent) -> None:
+        """Add one.
+
+        :raises DamagedIndexError: there are too many, or it lies where no file reaches.
+        """
+        start, end = extent
+        if start >= end:
+            return
+        if self._ends and self._ends[-1] == start:
+            start = self._starts.pop()
+            self._ends.pop()
+        if len(self._starts) >= MAX_PIECES or end >= 2**63:
+            raise DamagedIndexError("too many pieces")
+        self._starts.append(start)
+        self._ends.append(end)
+
+    def hold(self, start: int, end: int) -> bool:
+        """Return whether one of them, which ascend, contains the whole extent."""
+        at = bisect_right(self._starts, start) - 1
+        return start >= end or (at >= 0 and end <= self._ends[at])
+
+    @property
+    def end(self) -> int:
+        """Where the last one ends."""
+        return self._ends[-1] if self._ends else 0
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[Extent]:
+        return zip(self._starts, self._ends, strict=True)
+
+
+def _damaged_index(kind: bytes) -> DownloadError:
+    return DownloadError(f"the video's index is damaged ({kind.decode('latin-1')})")

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import uuid
-from collections.abc import Iterator
+import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-import requests
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
-from airflow_provider_grokvideo.api.client import DOWNLOAD_CHUNK, GrokVideoClient
-from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, invalid
+from airflow_provider_grokvideo.api.download import VideoTooLargeError
+from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, without_query
 from airflow_provider_grokvideo.api.text import file_stem
-from airflow_provider_grokvideo.exceptions import DownloadError, GrokVideoError
+from airflow_provider_grokvideo.exceptions import DownloadError, GrokVideoError, InvalidRequestError, StorageError
 from airflow_provider_grokvideo.mp4 import Mp4Check
 from airflow_provider_grokvideo.repetition import attempts
+from airflow_provider_grokvideo.store_errors import can_pass, describe, package_for
+from airflow_provider_grokvideo.store_files import StoreFile
 
 if TYPE_CHECKING:
+    from airflow_provider_grokvideo.api.client import GrokVideoClient
     from airflow_provider_grokvideo.api.generation import Generation
 
 log = logging.getLogger(__name__)
 
-_GONE = frozenset({401, 403, 404, 410})
-"""What a host answers when a signed URL has expired."""
+StorePath = str | os.PathLike[str] | ObjectStoragePath
+"""A URI, a path of this machine, or what ObjectStoragePath has made of one."""
+MAX_VIDEO_BYTES = 4 * 1024**3
+_PROBE = bytes(4096)
+_ID_LENGTH = 36
+"""Of a UUID, which is what ids of generations have been so far."""
+_URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):/")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
+_MAX_SHOWN = 300
+_URI_SAFE = "/!$&'()*+,;=:@~"
 
 
 @dataclass(frozen=True)
@@ -46,31 +58,62 @@ class Landed:
     content_type: str = "video/mp4"
 
 
-def destination(path: str | ObjectStoragePath, request_id: str, conn_id: str | None = None) -> ObjectStoragePath:
-    """The file that a path means: itself, or ``<request_id>.mp4`` where it ends in a slash."""
-    text = str(path)
-    target = open_path(path, conn_id)
-    # The id is the API's, or somebody's: it names a file, no path.
-    return target / f"{file_stem(request_id)}.mp4" if text.endswith("/") else target
+def destination(path: StorePath, request_id: str, conn_id: str | None = None) -> ObjectStoragePath:
+    """Return the file that a path means: itself, or ``<request_id>.mp4`` if it names a directory.
 
+    It names one if it ends in a slash, or if the store has a directory of that name now.
 
-def open_path(
-    path: str | ObjectStoragePath, conn_id: str | None = None, name: str = "output_path"
-) -> ObjectStoragePath:
-    """The path, with its store's Airflow connection where it names none itself.
-
-    :param name: the field, for the message.
-    :raises InvalidRequestError: no such kind of path.
+    :raises InvalidRequestError: no store can open it.
+    :raises StorageError: the store does not answer now.
     """
-    if isinstance(path, ObjectStoragePath):
-        return path
+    target = open_path(path, conn_id)
+    if _names_directory(path, target):
+        # The id is the API's, or somebody's: it names a file, no path.
+        target /= f"{file_stem(request_id)}.mp4"
+    if ObjectStoragePath(str(target)).path != target.path:
+        # A path object may hold a name that its text, which the result has, does not lead back to.
+        raise _bad_name("output_path", target)
+    return target
+
+
+def open_path(path: StorePath, conn_id: str | None = None, name: str = "output_path") -> ObjectStoragePath:
+    """Open a path, with its store's Airflow connection unless it names one itself. Nothing is read or written.
+
+    :param name: the field, for messages.
+    :raises InvalidRequestError: no store can open it, or not under exactly this name.
+    :raises StorageError: the connection cannot be looked up now.
+    """
+    text = str(path) if isinstance(path, ObjectStoragePath) else _absolute(os.fspath(path))
     try:
-        opened = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+        if conn_id and not _split(text)[1]:
+            opened = ObjectStoragePath(text, conn_id=conn_id)
+        else:
+            opened = path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(text)
         # Airflow 2 finds out only here that it knows no such store.
         _ = opened.fs
     except Exception as error:  # each filesystem raises errors of its own
-        raise invalid(name, path, f"a path that ObjectStoragePath opens ({_reason(error)})") from error
+        raise _cannot_open(name, text, error) from error
+    _check_name(name, text, opened)
     return opened
+
+
+def exists(path: str) -> bool:
+    """Return whether the file of a result is there: a file that this worker can see, under exactly that name.
+
+    :raises StorageError: the store does not answer now.
+    """
+    try:
+        found = _file(open_path(path, name="path")).info()
+    except (InvalidRequestError, PermissionError):
+        return False
+    except StorageError:
+        raise
+    except Exception as error:  # each filesystem raises errors of its own
+        fault = _fault(error, f"Cannot look for {_quoted(path)}: {describe(error)}.")
+        if isinstance(fault, StorageError):
+            raise fault from error
+        return False
+    return found is not None and found["type"] == "file"
 
 
 def replace_file(path: ObjectStoragePath, content: bytes) -> None:
@@ -78,74 +121,138 @@ def replace_file(path: ObjectStoragePath, content: bytes) -> None:
 
     :raises Exception: it cannot be written; each filesystem raises errors of its own.
     """
-    partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
-    try:
-        with _writer(partial) as file:
-            file.write(content)
-        partial.fs.mv(partial.path, path.path)
-    finally:
-        _discard(partial)
+    with _file(path).writer() as file:
+        file.write(content)
 
 
-def check_writable(path: str | ObjectStoragePath, conn_id: str | None = None) -> None:
-    """Write and remove a small file where the video will be, before anything is paid for.
+def check_writable(path: StorePath, conn_id: str | None = None) -> None:
+    """Save and remove a small file where the video will be, in the same way, before anything is paid for.
 
-    :raises InvalidRequestError: names the path and the reason.
+    :raises InvalidRequestError: a retry cannot help. Names the path and the reason.
+    :raises StorageError: a retry can help.
     """
+    max_video_bytes()
     try:
-        probe = destination(path, "probe", conn_id)
-        probe = probe.parent / f".grokvideo-{uuid.uuid4().hex}.probe"
-        with _writer(probe) as file:
-            file.write(b"")
-        probe.fs.rm(probe.path)
+        probe = _file(destination(path, "x" * _ID_LENGTH, conn_id)).probe()
+        with probe.writer() as file:
+            file.write(_PROBE)
+        probe.remove()
+    except GrokVideoError:
+        raise
     except Exception as error:  # each filesystem raises errors of its own
-        raise invalid("output_path", str(path), f"a place that can be written ({_reason(error)})") from error
+        message = f"Cannot write to output_path {_quoted(path)}: {describe(error)}. Nothing was billed."
+        raise _fault(error, message) from error
 
 
-def read_image(path: str, name: str = "image") -> bytes:
-    """The bytes of an image.
+def read_image(path: StorePath, name: str = "image") -> bytes:
+    """Return the bytes of an image.
 
     :param name: the request's field, for messages.
-    :raises InvalidRequestError: where it cannot be read or is too large.
+    :raises InvalidRequestError: it cannot be read or is too large; a retry cannot help.
+    :raises StorageError: a retry can help.
     """
+    opened = open_path(path, name=name)
     try:
-        with open_path(path, name="image").open("rb") as file:
+        with opened.open("rb") as file:
             content: bytes = file.read(MAX_IMAGE_BYTES + 1)
     except Exception as error:  # each filesystem raises errors of its own
-        raise invalid(name, path, f"an image that can be read ({_reason(error)})") from error
+        reason = describe(error, is_local=_file(opened).is_local)
+        raise _fault(error, f"Cannot read {name} {_quoted(path)}: {reason}.") from error
     if len(content) > MAX_IMAGE_BYTES:
-        raise invalid(name, path, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        limit = f"an image may have up to {MAX_IMAGE_BYTES // 1024**2} MiB"
+        raise InvalidRequestError(f"Cannot send {name} {_quoted(path)}: {limit}.")
     return content
 
 
 def land(
     client: GrokVideoClient,
     generation: Generation,
-    path: str | ObjectStoragePath,
+    path: StorePath,
     conn_id: str | None = None,
 ) -> Landed:
-    """Bring a finished video to its destination, whole or not at all.
+    """Save a finished video at its destination, whole or not at all.
 
     A failed download is repeated, each time from a fresh URL. Nothing is submitted.
 
     :param client: asks for a fresh URL and downloads.
     :param generation: in state ``done``.
-    :param path: a file, or a directory with a slash at its end.
-    :param conn_id: the store's Airflow connection, where ``path`` names none.
+    :param path: a file, or a directory.
+    :param conn_id: the store's Airflow connection, if ``path`` names none.
     :raises DownloadError: it can be tried again later.
     """
-    target = destination(path, generation.request_id, conn_id)
-    url = generation.video_url
+    failure: DownloadError | None = None
     for attempt in attempts(DownloadError):
         with attempt:
-            if attempt.retry_state.attempt_number > 1 or url is None:
-                url = _fresh_url(client, generation.request_id)
+            number = attempt.retry_state.attempt_number
             try:
-                return _land_once(client, url, target, generation.request_id)
+                url = generation.video_url if number == 1 else None
+                return _save(client, url or _fresh_url(client, generation.request_id), generation, path, conn_id)
+            except (VideoTooLargeError, _CannotSaveError) as error:
+                failure = error
             except DownloadError as error:
-                log.warning("Attempt %d to land %s failed: %s", attempt.retry_state.attempt_number, target, error)
+                log.warning("Attempt %d to save the video at %s failed: %s", number, path, error)
                 raise
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    raise failure or AssertionError("unreachable: the last attempt returns or raises")
+
+
+def max_video_bytes() -> int:
+    """Return the size above which a video is not saved.
+
+    :raises InvalidRequestError: the configuration has no number there.
+    """
+    given = conf.get("grokvideo", "max_video_bytes", fallback=None)
+    if given is None or str(given).strip() == "":
+        return MAX_VIDEO_BYTES
+    if not str(given).strip().isdecimal() or int(given) == 0:
+        raise InvalidRequestError(f"[grokvideo] max_video_bytes is {given!r}, not a whole number of bytes above 0.")
+    return int(given)
+
+
+def asset_uri(path: str) -> str:
+    """Return the URI of a saved file as an asset: absolute, percent-encoded, without its store's connection id."""
+    scheme, separator, rest = path.partition("://")
+    authority, slash, key = rest.partition("/")
+    authority = authority.rpartition("@")[2]
+    if not separator or scheme.lower() in {"file", "local"}:
+        local = f"{authority}{slash}{key}" if separator else path
+        return f"file://{quote(str(Path(local).absolute()), safe=_URI_SAFE)}"
+    host = f"//{quote(authority, safe=':[]')}" if authority else ""
+    return f"{scheme.lower()}:{host}{slash}{quote(key, safe=_URI_SAFE)}"
+
+
+class _CannotSaveError(DownloadError):
+    """The store refuses the file. Downloading it again does not help; a changed store does."""
+
+
+def _save(client: GrokVideoClient, url: str, generation: Generation, path: StorePath, conn_id: str | None) -> Landed:
+    digest, check = hashlib.sha256(), Mp4Check(generation.duration)
+    try:
+        target = destination(path, generation.request_id, conn_id)
+        # Writing and hashing take as long as receiving, so another thread does them meanwhile, one piece behind.
+        with _file(target).writer() as file, ThreadPoolExecutor(1, "grokvideo-saving") as helper:
+
+            def keep(piece: bytes) -> None:
+                file.write(piece)
+                digest.update(piece)
+
+            keeping = helper.submit(keep, b"")
+            with client.open_video(url, max_bytes=max_video_bytes()) as pieces:
+                for piece in pieces:
+                    keeping.result()
+                    keeping = helper.submit(keep, piece)
+                    check.feed(piece)
+            keeping.result()
+            check.finish()
+    except DownloadError:
+        raise
+    except InvalidRequestError as error:
+        raise _CannotSaveError(str(error)) from error
+    except GrokVideoError as error:
+        raise DownloadError(str(error)) from error
+    except Exception as error:  # each filesystem raises errors of its own
+        kind = DownloadError if can_pass(error) else _CannotSaveError
+        raise kind(f"the video cannot be written to {_quoted(path)}: {describe(error)}") from error
+    return Landed(str(target), file.size, digest.hexdigest())
 
 
 def _fresh_url(client: GrokVideoClient, request_id: str) -> str:
@@ -158,64 +265,80 @@ def _fresh_url(client: GrokVideoClient, request_id: str) -> str:
     return generation.video_url
 
 
-def _land_once(client: GrokVideoClient, url: str, target: ObjectStoragePath, request_id: str) -> Landed:
-    partial = target.parent / f".{target.name}.{file_stem(request_id)}.part"
-    digest, check, size = hashlib.sha256(), Mp4Check(), 0
+def _file(path: ObjectStoragePath) -> StoreFile:
+    return StoreFile(path.fs, path.path)
+
+
+def _names_directory(path: StorePath, target: ObjectStoragePath) -> bool:
+    if str(path).endswith("/"):
+        return True
     try:
-        # Writing and hashing take as long as receiving, so another thread does them meanwhile, one chunk behind.
-        with _writer(partial) as file, ThreadPoolExecutor(1, "grokvideo-landing") as helper:
-
-            def keep(chunk: bytes) -> None:
-                file.write(chunk)
-                digest.update(chunk)
-
-            keeping = helper.submit(keep, b"")
-            for chunk in _chunks(client, url):
-                keeping.result()
-                keeping = helper.submit(keep, chunk)
-                check.feed(chunk)
-                size += len(chunk)
-            keeping.result()
-        check.finish()
-        partial.fs.mv(partial.path, target.path)
-    except GrokVideoError:
-        raise
+        found = _file(target).info()
+    except PermissionError:
+        # Who may write need not be allowed to look; on S3 that is an object then.
+        return False
     except Exception as error:  # each filesystem raises errors of its own
-        raise DownloadError(f"{target} cannot be written: {_reason(error)}") from error
-    finally:
-        _discard(partial)
-    return Landed(str(target), size, digest.hexdigest())
+        raise _fault(error, f"Cannot use output_path {_quoted(path)}: {describe(error)}.") from error
+    return found is not None and found["type"] == "directory"
 
 
-def _chunks(client: GrokVideoClient, url: str) -> Iterator[bytes]:
-    try:
-        with client.open_video(url) as response:
-            if response.status_code != 200:
-                expired = " (the URL has expired)" if response.status_code in _GONE else ""
-                raise DownloadError(f"the video's host answers HTTP {response.status_code}{expired}")
-            yield from response.iter_content(DOWNLOAD_CHUNK)
-    except requests.RequestException as error:
-        raise DownloadError(f"the download broke off: {type(error).__name__}") from error
-    except GrokVideoError as error:
-        raise error if isinstance(error, DownloadError) else DownloadError(str(error)) from error
+def _absolute(text: str) -> str:
+    """Return a URI as it is, and a path of this machine from its root: Airflow's versions resolve it differently."""
+    if not text or _URI.match(text) or text.startswith("/"):
+        return text
+    path = Path(text)
+    path = path.expanduser() if path.parts[0] == "~" else path.absolute()
+    return f"{path}/" if text.endswith("/") else str(path)
 
 
-@contextlib.contextmanager
-def _writer(path: ObjectStoragePath) -> Iterator[IO[bytes]]:
-    """Opens for writing; makes the directory only where it is missed, since object stores have none."""
-    try:
-        file: Any = path.open("wb")
-    except FileNotFoundError:
-        path.fs.makedirs(path.parent.path, exist_ok=True)
-        file = path.open("wb")
-    with file:
-        yield file
+def _split(text: str) -> tuple[str, str, str]:
+    """Return scheme, connection id and the rest of a path; empty what it does not have."""
+    match = _URI.match(text)
+    if match is None:
+        return "", "", text
+    rest = text[match.end() :].removeprefix("/")
+    authority, slash, key = rest.partition("/")
+    conn_id, _, authority = authority.rpartition("@")
+    return match[1].lower(), conn_id, f"{authority}{slash}{key}"
 
 
-def _discard(partial: ObjectStoragePath) -> None:
-    with contextlib.suppress(Exception):
-        partial.fs.rm(partial.path)
+def _check_name(name: str, text: str, opened: ObjectStoragePath) -> None:
+    """Refuse what would be opened under another name: ObjectStoragePath drops a ``?`` at the end, for example."""
+    scheme, _, rest = _split(text)
+    wanted, found = ([part for part in path.split("/") if part not in {"", "."}] for path in (rest, opened.path))
+    # Some stores count the bucket, or host, to the path, and some do not.
+    is_other = bool(wanted) and found[-len(wanted) :] != wanted and found != wanted[1:]
+    # s3fs takes it for the version of an object.
+    is_other |= scheme in {"s3", "s3a"} and "?versionId=" in rest
+    if is_other or _CONTROL.search(text):
+        raise _bad_name(name, text)
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
+def _bad_name(name: str, path: object) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"Cannot use {name} {_quoted(path)}: ObjectStoragePath does not open it under exactly this name. Leave out "
+        "control characters, '::', a '?' or '#' with nothing behind it, and on SFTP and FTP any '?'."
+    )
+
+
+def _cannot_open(name: str, text: str, error: Exception) -> GrokVideoError:
+    scheme = _split(text)[0]
+    is_unknown = isinstance(error, ImportError) or (
+        isinstance(error, ValueError) and "filesystem" in str(error).lower()
+    )
+    if scheme and is_unknown:
+        package = package_for(scheme)
+        remedy = f"install {package}" if package else "Airflow knows no such store"
+        return InvalidRequestError(f"Cannot open {scheme}://: {remedy}.")
+    return _fault(error, f"Cannot open {name} {_quoted(text)}: {describe(error)}.")
+
+
+def _fault(error: Exception, message: str) -> GrokVideoError:
+    return StorageError(message) if can_pass(error) else InvalidRequestError(message)
+
+
+def _quoted(path: object) -> str:
+    """Return a path for a message: short, and without what might be a password or a signature."""
+    text = _PASSWORD.sub("://***@", str(path))
+    text = without_query(text) if text.lower().startswith(("http:", "https:")) else text
+    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")

@@ -7,22 +7,21 @@ import ssl
 import sys
 from pathlib import Path
 
+from tests.support.mp4_files import head
+
 CHUNK = 4 * 1024**2
 
 
-def mp4(size: int) -> list[bytes]:
-    """The boxes of an MP4 file of this size: ftyp, moov, and the header of an mdat that fills the rest."""
-    ftyp = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"
-    moov = b"\x00\x00\x00\x08moov"
-    rest = size - len(ftyp) - len(moov)
-    return [ftyp, moov, rest.to_bytes(4) + b"mdat"]
+def mp4(size: int) -> bytes:
+    """Return the beginning of an MP4 file of this size: all but the content of its ``mdat``."""
+    return head(size - len(head(0)))
 
 
 def serve(scheme: str, home: Path, size: int) -> None:
     """Print the port, and answer every request with the video, one after another."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(home / "localhost.pem", home / "localhost.key")
-    boxes = b"".join(mp4(size))
+    boxes = mp4(size)
     filler = bytes(CHUNK)
     head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n".encode()
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self
-
-import requests
+from typing import Self
 
 from airflow_provider_grokvideo.api import protocol
+from airflow_provider_grokvideo.api.download import open_video
 from airflow_provider_grokvideo.api.exchange import HTTPResponse, exchange_seconds
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, explain_rejected_model
 from airflow_provider_grokvideo.api.protocol import Call, Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
-from airflow_provider_grokvideo.api.transport import ExchangeError, RoutedAdapter, describe, exchange
+from airflow_provider_grokvideo.api.transport import ExchangeError, RoutedAdapter, exchange
 from airflow_provider_grokvideo.exceptions import RequestRejectedError, TransportError
-
-DOWNLOAD_CHUNK = 256 * 1024
 
 
 class GrokVideoClient:
@@ -71,20 +69,13 @@ class GrokVideoClient:
         """
         return protocol.read_models(self.settings, self._get(protocol.models_call(self.settings)))
 
-    @contextmanager
-    def open_video(self, url: str) -> Iterator[requests.Response]:
-        """A streamed GET of a finished video, without the key: its host is not the API's.
+    def open_video(self, url: str, *, max_bytes: float = math.inf) -> AbstractContextManager[Iterator[bytes]]:
+        """Open a finished video, without the key: its host is not the API's. Yields its bytes as they come.
 
-        :raises TransportError: no answer.
+        :raises DownloadError: it does not come, or is larger than ``max_bytes``.
         """
-        with self._new_session() as session:
-            try:
-                # Who needs a proxy or a CA file to reach the API needs it for what is paid for, too.
-                response = session.get(url, stream=True, headers={"Accept-Encoding": "identity"}, **self._route())
-            except OSError as error:
-                raise TransportError(f"no answer from the video's host: {_words(error)}", delivered=True) from error
-            with response:
-                yield response
+        # Who needs a proxy or a CA file to reach the API needs it for what is paid for, too.
+        return open_video(url, self.settings, max_bytes=max_bytes)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -101,21 +92,8 @@ class GrokVideoClient:
     ) -> None:
         self.close()
 
-    def _new_session(self) -> requests.Session:
-        session = requests.Session()
-        session.trust_env = False
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, RoutedAdapter(self.settings))
-        return session
-
-    def _route(self) -> dict[str, Any]:
-        return {"timeout": self.settings.request_timeout}
-
     def _get(self, call: Call) -> HTTPResponse:
         try:
             return exchange(self._adapter, call, exchange_seconds(self.settings.request_timeout, call.body))
         except ExchangeError as error:
             raise TransportError(f"no answer from {call.url}: {error}", delivered=True) from error
-
-
-_words = describe

@@ -308,13 +308,16 @@ def _json(answer: Answer) -> object:
     if not answer.body.strip():
         return None
     try:
-        return json.loads(answer.body, parse_int=_integer)
+        return _DECODER.decode(answer.body.decode(json.detect_encoding(answer.body), "surrogatepass"))
     except (ValueError, RecursionError):
         return _UNREADABLE
 
 
 def _integer(digits: str) -> int | None:
     return int(digits) if len(digits) <= _LONGEST_INTEGER else None
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer)
 
 
 def _request_ids(document: object) -> list[str]:

@@ -118,7 +118,16 @@ def _inputs(request: VideoRequest) -> Iterator[str]:
         uri = media.get("url") if isinstance(media, Mapping) else media
         # A data URI or a file stored at xAI is nothing that somebody else could name.
         if uri is not None and not str(uri).lstrip().lower().startswith("data:"):
-            yield without_query(uri)
+            yield _without_secrets(str(uri).strip())
+
+
+def _without_secrets(uri: str) -> str:
+    """Return a URL without user and query. In a store, ``?`` may be part of a file's name."""
+    if not uri.lower().startswith(("http:", "https:")):
+        return uri
+    scheme, separator, rest = without_query(uri).partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def _unsigned(value: object) -> object:

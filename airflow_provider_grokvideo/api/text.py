@@ -25,6 +25,7 @@ MAX_URL = 16 * 1024
 HIDDEN = "***"
 
 _READ_AT_MOST = 16 * 1024
+_WORD = 64
 _MAX_STEM = 120
 """Twice this and a suffix still fit into the 255 bytes that a file system allows for a name."""
 _SHORT_KEY = 6
@@ -72,6 +73,10 @@ def clean(text: str, key: str = "", limit: int = MESSAGE_LIMIT) -> str:
     :param key: the API key; ``""`` for none.
     :param limit: bytes after encoding; what is longer ends in an ellipsis.
     """
+    return _clean_word(text, key, limit) if len(text) <= _WORD else _clean(text, key, limit)
+
+
+def _clean(text: str, key: str, limit: int) -> str:
     if len(text) > _READ_AT_MOST:
         # What may be the first half of a key, cut here, goes as well.
         text = text[: _READ_AT_MOST - 8 * len(key[:_KEY_PREFIX]) - len(key)]
@@ -83,6 +88,10 @@ def clean(text: str, key: str = "", limit: int = MESSAGE_LIMIT) -> str:
         text = _SIGNATURE.sub(rf"\1{HIDDEN}", _QUERY.sub(_without_query, _ADDRESS.sub(_without_secrets, text)))
         text = _redact(text, key)
     return _capped(text.strip(), limit)
+
+
+# Thousands of waits hear the same status and model again and again.
+_clean_word = lru_cache(maxsize=1024)(_clean)
 
 
 def is_usable_id(request_id: object, key: str = "") -> bool:
@@ -100,6 +109,7 @@ def is_usable_id(request_id: object, key: str = "") -> bool:
     )
 
 
+@lru_cache(maxsize=1024)
 def shown_id(request_id: str, key: str = "") -> str:
     """Return an id as it may be stored and shown: itself where it is usable."""
     return request_id if is_usable_id(request_id, key) else clean(request_id, key)

@@ -271,7 +271,8 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
         from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
 
         self.log.info(
-            "Waiting for generation %s in the triggerer, %.4g s at most, without a worker slot; a poll every %g s",
+            "Waiting for generation %s in the triggerer, %.4g s at most, without a worker slot: polls are at least "
+            "%g s apart",
             self.request_id,
             self.timeout - (time.time() - began_at),
             self.poll_interval,

@@ -403,7 +403,7 @@ def test_connection_that_ends_amid_tls_once_the_body_was_sent_is_unknown(
 
 def test_missing_ca_file_was_never_delivered() -> None:
     with RawServer(accept_all) as server:
-        with pytest.raises(TransportError, match="could not be prepared") as caught:
+        with pytest.raises(TransportError, match="TLS cannot be set up") as caught:
             submit(server.port, SMALL, scheme="https", verify="/no/such.pem")
         assert caught.value.delivered is False
     assert server.posts == 0

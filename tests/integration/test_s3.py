@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,8 +14,11 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_grokvideo.exceptions import InvalidRequestError, StorageError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from airflow_provider_grokvideo.storage import check_writable, destination, exists, open_path, read_image, replace_file
+from airflow_provider_grokvideo.store_files import StoreFile
 from tests.support.task_run import TaskRun
 
 if not os.environ.get("CI"):
@@ -108,7 +113,7 @@ def test_the_ledger_keeps_a_retry_from_paying_again(s3: Any, sandbox: Any) -> No
 
     second = run(sandbox, prompt="ledger", **attempts)
 
-    assert (entry["state"], entry["request_id"]) == ("submitted", first.result["request_id"])
+    assert (entry["state"], entry["request_id"]) == ("finished", first.result["request_id"])
     assert second.result["request_id"] == first.result["request_id"]
     assert len(sandbox.submissions) - submissions == 1
     assert json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())["state"] == "finished"
@@ -162,23 +167,29 @@ def test_what_is_missing_is_said_before_anything_is_paid(
 
 
 @pytest.fixture
-def denied(s3: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+def denied(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A connection whose user may look, and not write."""
+    yield restricted(s3, monkeypatch, "reader", ["s3:Get*", "s3:List*"])
+    _authenticate(s3.meta.endpoint_url, float("inf"))
+
+
+def restricted(s3: Any, monkeypatch: pytest.MonkeyPatch, name: str, rights: list[str]) -> str:
+    """A connection whose user may do this, and nothing else, from now on."""
     import boto3
 
     url = s3.meta.endpoint_url
     iam = boto3.client("iam", endpoint_url=url, region_name="us-east-1")
-    iam.create_user(UserName="reader")
-    allowed = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
+    iam.create_user(UserName=name)
+    allowed = {"Effect": "Allow", "Action": rights, "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-    iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=policy)
-    key = iam.create_access_key(UserName="reader")["AccessKey"]
-    reader = {**connection(url, key["AccessKeyId"]), "password": key["SecretAccessKey"]}
-    monkeypatch.setenv("AIRFLOW_CONN_S3_READER", json.dumps(reader))
+    iam.put_user_policy(UserName=name, PolicyName="some", PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    user = {**connection(url, key["AccessKeyId"]), "password": key["SecretAccessKey"]}
+    conn_id = f"s3_{name.replace('-', '_')}"
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(user))
     # moto asks for permissions only when it is told to, after this many calls.
     _authenticate(url, 0)
-    yield "s3_reader"
-    _authenticate(url, float("inf"))
+    return conn_id
 
 
 def _authenticate(url: str, after: float) -> None:
@@ -226,3 +237,107 @@ def test_the_preview_plays_what_lies_there(s3: Any, sandbox: Any) -> None:
     elsewhere = {**task.result, "path": f"s3://{CONN}@{BUCKET}/landed/other.mp4"}
     with pytest.raises(Refused):
         may_play(replace(record, returned=json.dumps(elsewhere)), [])
+
+
+# --- how objects are made ----------------------------------------------------------------------------
+
+MANY = 20 * 1024 * 1024
+
+
+def file_at(key: str) -> StoreFile:
+    path = open_path(f"s3://{CONN}@{BUCKET}/{key}")
+    return StoreFile(path.fs, path.path)
+
+
+def uploads(s3: Any) -> list[str]:
+    return [one["Key"] for one in s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
+
+
+@pytest.mark.parametrize("size", [0, 1000, MANY])
+def test_object_appears_with_its_last_byte(size: int, s3: Any) -> None:
+    key = f"whole/{size}?*.mp4"
+    with file_at(key).writer() as file:
+        for _ in range(size // 1000):
+            file.write(bytes(1000))
+        assert keys(s3, "whole/") == [one for one in keys(s3, "whole/") if one != key]
+    assert key in keys(s3, "whole/")
+    assert s3.head_object(Bucket=BUCKET, Key=key)["ContentLength"] == size // 1000 * 1000
+    assert uploads(s3) == []
+
+
+@pytest.mark.parametrize("size", [1000, MANY])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_upload_that_is_given_up_leaves_nothing(size: int, error: type[BaseException], s3: Any) -> None:
+    s3.put_object(Bucket=BUCKET, Key="given-up/v.mp4", Body=b"an earlier video")
+
+    def upload() -> None:
+        with file_at("given-up/v.mp4").writer() as file:
+            file.write(bytes(size))
+            raise error
+
+    with pytest.raises(error):
+        upload()
+    gc.collect()
+    assert s3.get_object(Bucket=BUCKET, Key="given-up/v.mp4")["Body"].read() == b"an earlier video"
+    assert keys(s3, "given-up/") == ["given-up/v.mp4"]
+    assert uploads(s3) == []
+
+
+def test_large_object_takes_little_memory(s3: Any) -> None:
+    piece = bytes(256 * 1024)
+    tracemalloc.start()
+    try:
+        with file_at("large.mp4").writer() as file:
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(28):
+                file.write(piece)
+            _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - before < 24 * 1024 * 1024
+
+
+@pytest.mark.parametrize("more", [[], ["s3:Get*"]], ids=["write", "write-and-read"])
+def test_who_may_write_need_not_be_allowed_to_list(more: list[str], s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    conn_id = restricted(s3, monkeypatch, f"writer-{len(more)}", ["s3:PutObject", "s3:DeleteObject", *more])
+    path = f"s3://{conn_id}@{BUCKET}/restricted/{len(more)}.mp4"
+    try:
+        check_writable(path)
+        replace_file(destination(path, "id"), b"video")
+    finally:
+        _authenticate(s3.meta.endpoint_url, float("inf"))
+    assert s3.get_object(Bucket=BUCKET, Key=f"restricted/{len(more)}.mp4")["Body"].read() == b"video"
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [("SlowDown", 503, StorageError), ("InternalError", 500, StorageError), ("AccessDenied", 403, InvalidRequestError)],
+)
+def test_fault_that_passes_allows_a_retry(
+    code: str, status: int, kind: type[Exception], s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from botocore.exceptions import ClientError
+    from s3fs import S3FileSystem
+    from s3fs.errors import translate_boto_error
+
+    answer = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+    async def fail(self: Any, method: str, *_: Any, **__: Any) -> None:
+        raise translate_boto_error(ClientError(answer, method))
+
+    path = f"s3://{CONN}@{BUCKET}/faulty/v.mp4"
+    s3.put_object(Bucket=BUCKET, Key="faulty/v.mp4", Body=b"video")
+    assert exists(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(S3FileSystem, "_call_s3", fail)
+        with pytest.raises(kind, match="output_path"):
+            check_writable(path)
+        with pytest.raises(kind, match="image"):
+            read_image(path)
+        if kind is StorageError:
+            with pytest.raises(StorageError):
+                exists(path)
+        else:
+            assert not exists(path)
+    assert read_image(path) == b"video"

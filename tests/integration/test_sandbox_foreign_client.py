@@ -117,7 +117,8 @@ def test_generates_edits_and_extends(sandbox, generate):
     ]
     ids = [result["metadata"]["requestId"] for result in (made, edited, extended)]
     assert [record["request_id"] for record in sandbox.submissions] == ids
-    assert {poll["status"] for poll in sandbox.polls} == {200, 202}
+    # 202 while it is pending, which a slow machine may never see.
+    assert {200} <= {poll["status"] for poll in sandbox.polls} <= {200, 202}
     assert not any(download["authorization"] for download in sandbox.downloads)
 
 
@@ -190,5 +191,6 @@ def test_timeouts(sandbox, generate):
     sandbox.fault("poll", "unknown_status", times=None)
     assert generate(xai={"pollTimeoutMs": 200})["error"]["name"] == "XAI_VIDEO_GENERATION_TIMEOUT"
     sandbox.fault("submit", "slow_after_accept", delay=60)
-    assert generate(abort_after_ms=300)["error"]["name"] == "TimeoutError"
+    # Long enough to have sent the request, whatever else the machine does.
+    assert generate(abort_after_ms=5000)["error"]["name"] == "TimeoutError"
     assert len(sandbox.submissions) == 2

@@ -91,7 +91,7 @@ def test_the_metadata_says_what_it_is(metadata: Message) -> None:
     assert metadata["Version"] == __version__
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert set(metadata.get_all("Provides-Extra") or []) == {"sandbox", "openlineage"}
+    assert set(metadata.get_all("Provides-Extra") or []) == {"sandbox", "openlineage", "socks"}
     assert {"Framework :: Apache Airflow :: Provider", "Typing :: Typed"} <= set(metadata.get_all("Classifier") or [])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -16,42 +18,47 @@ pytest.importorskip("PIL", reason="rendering a video needs the sandbox extra")
 
 from airflow_provider_grokvideo.sandbox.artwork import Film
 from airflow_provider_grokvideo.sandbox.render import render
+from tests.support.mp4_files import FTYP, box, boxes, encode, head, moov, remux
 
 FILM = render(Film("4b2cd27e", "A red fox in the snow", "SANDBOX", 848, 480, 1, 7))
 
 
-def box(kind: bytes, content: bytes = b"", *, large: bool = False, size: int | None = None) -> bytes:
-    """Return one box; ``size`` lies about it."""
-    if large:
-        return (1).to_bytes(4) + kind + (size or len(content) + 16).to_bytes(8) + content
-    return (len(content) + 8 if size is None else size).to_bytes(4) + kind + content
+MEDIA = bytes(range(200)) * 2
+MDAT = box(b"mdat", MEDIA)
+MOOV = moov(len(FTYP) + len(moov(0, 0)) + 8, len(MEDIA))
+LAYOUTS = {
+    "index-last": "",
+    "index-first": "+faststart",
+    "fragmented": "frag_keyframe+empty_moov",
+}
+OTHER_LAYOUTS = (
+    "frag_keyframe",
+    "frag_keyframe+empty_moov+default_base_moof",
+    "frag_keyframe+empty_moov+omit_tfhd_offset",
+    "frag_every_frame+empty_moov",
+    "frag_keyframe+empty_moov+separate_moof",
+    "frag_keyframe+delay_moov",
+    "frag_keyframe+empty_moov+negative_cts_offsets",
+    "isml+frag_keyframe+empty_moov",
+    "dash",
+    "dash+global_sidx",
+    "cmaf",
+    "rtphint",
+)
 
 
-FTYP, MOOV, MDAT = box(b"ftyp", b"isom\0\0\2\0isomiso2"), box(b"moov", bytes(50)), box(b"mdat", bytes(500))
-
-
-def boxes(film: bytes) -> list[tuple[bytes, int, int]]:
-    """Return kind, start and end of the film's boxes."""
-    found, at = [], 0
-    while at < len(film):
-        size = int.from_bytes(film[at : at + 4])
-        found.append((film[at + 4 : at + 8], at, at + size))
-        at += size
-    return found
-
-
-def check(content: bytes, chunk: int = 1000) -> None:
+def check(content: bytes, chunk: int = 1000, duration: float | None = None) -> None:
     """Feed the content in chunks, and end."""
-    mp4 = Mp4Check()
+    mp4 = Mp4Check(duration)
     for start in range(0, len(content), chunk):
         mp4.feed(content[start : start + chunk])
     mp4.finish()
 
 
-def is_whole(content: bytes, chunk: int = 1000) -> bool:
+def is_whole(content: bytes, chunk: int = 1000, duration: float | None = None) -> bool:
     """Return whether the content passes."""
     try:
-        check(content, chunk)
+        check(content, chunk, duration)
     except DownloadError as error:
         assert str(error)
         return False
@@ -95,22 +102,32 @@ def test_cut_film_is_told_with_its_length() -> None:
     [
         pytest.param(b"", "no MP4 file but 0 bytes", id="empty"),
         pytest.param(b"\0\0\0", "no MP4 file but 3 bytes", id="shorter-than-a-header"),
-        pytest.param(b"<!DOCTYPE html><html>", "no MP4 file; it begins with b'<!DOCTYP'", id="html"),
+        pytest.param(b"<!DOCTYPE html><html>", "no MP4 file", id="html"),
         pytest.param(b'{"error": "expired"}', "no MP4 file", id="json"),
         pytest.param(b"<?xml version='1.0'?><Error/>", "no MP4 file", id="xml"),
         pytest.param(b"\x1aE\xdf\xa3webm" * 10, "no MP4 file", id="webm"),
         pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(50), "no MP4 file", id="png"),
         pytest.param(bytes(100), "no MP4 file", id="zeros"),
         pytest.param(MDAT + FTYP + MOOV, "no MP4 file", id="not-in-order"),
-        pytest.param(FTYP, "cut short", id="only-a-header"),
-        pytest.param(FTYP + MOOV, "cut short", id="index-without-film"),
+        pytest.param(FTYP, "no index", id="only-a-header"),
+        pytest.param(FTYP + MDAT, "no index", id="film-without-index"),
+        pytest.param(FTYP + box(b"mdat"), "no index", id="empty-film-without-index"),
+        pytest.param(FTYP + MOOV, "lacks media data", id="index-without-film"),
+        pytest.param(FTYP + MOOV + box(b"mdat"), "lacks media data", id="empty-film"),
+        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA[:-1]), "lacks media data", id="film-too-short"),
+        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA[:-1], size=0), "lacks media data", id="cut-film-to-the-end"),
+        pytest.param(FTYP + MOOV + box(b"free", MEDIA), "lacks media data", id="film-in-another-box"),
+        pytest.param(FTYP + MOOV + box(b"free") + MDAT, "lacks media data", id="film-in-another-place"),
+        pytest.param(FTYP + box(b"moov") + MDAT, "describes no media data", id="index-of-nothing"),
+        pytest.param(FTYP + moov(0, 0) + MDAT, "damaged", id="index-without-sizes"),
+        pytest.param(FTYP + box(b"moov", b"\0\0\0\x09trak") + MDAT, "damaged", id="index-with-an-impossible-box"),
+        pytest.param(FTYP + box(b"moof", MEDIA) + MOOV + MDAT, "damaged", id="fragment-before-the-index"),
         pytest.param(FTYP + MOOV + box(b"mdat", bytes(5), size=50), "cut short", id="box-longer-than-the-file"),
-        pytest.param(FTYP + box(b"moov", bytes(5), size=3) + MDAT, "cut short", id="box-shorter-than-its-header"),
+        pytest.param(FTYP + box(b"moov", bytes(5), size=3) + MDAT, "no index", id="box-shorter-than-its-header"),
         pytest.param(FTYP + b"<html>not a box</html>" + MOOV + MDAT, "cut short", id="text-between-boxes"),
-        pytest.param(
-            FTYP + MOOV + box(b"mdat", bytes(100), large=True, size=2**62), "cut short", id="box-of-4-exabytes"
-        ),
-        pytest.param(box(b"ftyp", bytes(100), size=0), "cut short", id="header-to-the-end"),
+        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA, large=True, size=2**62), "cut short", id="box-of-4-exabytes"),
+        pytest.param(FTYP + box(b"moov", MEDIA, size=2**31), "index is larger", id="index-of-2-gigabytes"),
+        pytest.param(box(b"ftyp", bytes(100), size=0), "no index", id="header-to-the-end"),
     ],
 )
 @pytest.mark.parametrize("chunk", [1, 5, 10**6])
@@ -124,12 +141,11 @@ def test_what_is_no_whole_film_is_refused(content: bytes, words: str, chunk: int
     "content",
     [
         pytest.param(FTYP + MOOV + MDAT, id="index-first"),
-        pytest.param(FTYP + MDAT + MOOV, id="index-last"),
-        pytest.param(FTYP + MOOV + box(b"free") + MDAT + box(b"udta", b"x"), id="more-boxes"),
-        pytest.param(FTYP + MOOV + box(b"moof", b"x") + MDAT + box(b"moof", b"x") + MDAT, id="fragmented"),
-        pytest.param(FTYP + MOOV + box(b"mdat", bytes(300), size=0), id="film-to-the-end"),
-        pytest.param(FTYP + MOOV + box(b"mdat", bytes(300), large=True), id="film-of-large-size"),
-        pytest.param(FTYP + MOOV + box(b"mdat", large=True), id="film-of-large-size-and-empty"),
+        pytest.param(FTYP + MDAT + moov(len(FTYP) + 8, len(MEDIA)), id="index-last"),
+        pytest.param(FTYP + MOOV + MDAT + box(b"free") + box(b"udta", b"x"), id="more-boxes"),
+        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA, size=0), id="film-to-the-end"),
+        pytest.param(head(len(MEDIA)) + MEDIA, id="film-of-large-size"),
+        pytest.param(FTYP + MOOV + MDAT + box(b"mdat", large=True), id="empty-film-of-large-size"),
         pytest.param(FTYP + MOOV + MDAT + box(b"\xa9nam", b"x"), id="apples-copyright-sign"),
     ],
 )
@@ -146,15 +162,100 @@ def test_no_bytes_whatsoever_break_the_check(content: bytes, chunk: int) -> None
 
 
 def test_memory_does_not_grow_with_the_film() -> None:
-    mp4 = Mp4Check()
-    mp4.feed(FTYP + MOOV + box(b"mdat", large=True, size=16 + 1000 * 65536))
     chunk = random.Random(1).randbytes(65536)
-    for _ in range(1000):
-        mp4.feed(chunk)
-    mp4.finish()
-    assert len(mp4._header) == 0
-    assert mp4._position > 60_000_000
+    mp4 = Mp4Check()
+    tracemalloc.start()
+    try:
+        mp4.feed(head(1000 * len(chunk)))
+        for _ in range(1000):
+            mp4.feed(chunk)
+        mp4.finish()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 200_000
 
 
-def test_film_without_its_index_is_kept() -> None:
-    assert is_whole(FTYP + MDAT)
+@pytest.mark.parametrize("movflags", [*LAYOUTS.values(), *OTHER_LAYOUTS])
+@pytest.mark.parametrize("chunk", [1, 1000, 10**7])
+def test_every_layout_of_a_muxer_passes(movflags: str, chunk: int) -> None:
+    assert is_whole(encode(movflags), chunk)
+    assert is_whole(remux(FILM, movflags), chunk)
+
+
+@pytest.mark.parametrize("movflags", LAYOUTS.values(), ids=LAYOUTS)
+def test_cut_at_200_offsets_and_around_every_box_is_refused(movflags: str) -> None:
+    film = encode(movflags)
+    offsets = {len(film) * step // 200 for step in range(200)}
+    offsets |= {end + off for _, _, end in boxes(film) for off in range(-20, 21)}
+    cuts = sorted(offset for offset in offsets if 0 <= offset < len(film))
+    assert len(cuts) > 300
+    assert [cut for cut in cuts if is_whole(film[:cut], 65536)] == []
+
+
+@pytest.mark.parametrize("movflags", ["", "+faststart"])
+def test_cut_of_a_film_that_goes_to_the_end_of_the_file_is_refused(movflags: str) -> None:
+    film = encode(movflags)
+    at = next(start for kind, start, _ in boxes(film) if kind == b"mdat")
+    endless = film[:at] + bytes(4) + film[at + 4 :]
+    # What comes behind the film is then part of it.
+    assert is_whole(endless) == (movflags == "+faststart")
+    cuts = [len(film) * step // 57 for step in range(57)] + [len(film) - 1]
+    assert [cut for cut in cuts if is_whole(endless[:cut], 65536)] == []
+
+
+@pytest.mark.parametrize("movflags", LAYOUTS.values(), ids=LAYOUTS)
+def test_flipped_bits_of_the_index_are_refused_or_harmless(movflags: str) -> None:
+    film, chance = encode(movflags), random.Random(2)
+    places = [at for kind, start, end in boxes(film) for at in range(start, end if kind != b"mdat" else start + 8)]
+    judged = set()
+    for at in chance.sample(places, 800):
+        flipped = bytearray(film)
+        flipped[at] ^= 1 << chance.randrange(8)
+        judged.add(is_whole(bytes(flipped), 65536))
+    assert judged == {True, False}
+
+
+@pytest.mark.parametrize("place", ["moov", "moof"])
+@given(data=st.data())
+def test_no_content_of_an_index_breaks_the_check(place: str, data: st.DataObject) -> None:
+    film = encode("frag_keyframe+empty_moov")
+    start, end = next((start, end) for kind, start, end in boxes(film) if kind == place.encode())
+    changed = bytearray(film)
+    for at in data.draw(st.lists(st.integers(start + 8, end - 1), min_size=1, max_size=8)):
+        changed[at] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]))
+    assert is_whole(bytes(changed), 65536) in {True, False}
+
+
+def test_fragments_without_a_mark_of_their_end_need_the_duration() -> None:
+    film = encode("frag_keyframe+empty_moov+skip_trailer")
+    assert not is_whole(film)
+    assert is_whole(film, duration=1.0)
+    starts = [start for kind, start, _ in boxes(film) if kind == b"moof"]
+    assert len(starts) == 4
+    assert [cut for cut in starts if is_whole(film[:cut], duration=1.0)] == []
+
+
+def test_index_of_segments_shows_that_fragments_are_missing() -> None:
+    film = encode("dash+global_sidx+skip_trailer")
+    assert is_whole(film)
+    starts = [start for kind, start, _ in boxes(film) if kind == b"moof"]
+    assert [cut for cut in starts if is_whole(film[:cut], duration=0.1)] == []
+
+
+def test_index_that_lies_about_its_size_costs_no_time() -> None:
+    # 4 billion samples of 4 GiB each, in one chunk, and tables that are not there.
+    for count, uniform in ((2**32 - 1, 2**32 - 1), (2**32 - 1, 0), (0, 0)):
+        index = bytearray(MOOV)
+        at = index.index(b"stsz") + 8
+        index[at : at + 8] = uniform.to_bytes(4) + count.to_bytes(4)
+        began = time.process_time()
+        assert not is_whole(FTYP + bytes(index) + MDAT)
+        assert time.process_time() - began < 1
+
+
+def test_endless_boxes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_grokvideo.mp4.MAX_PIECES", 100)
+    assert is_whole(FTYP + MOOV + MDAT + box(b"free") * 97)
+    with pytest.raises(DownloadError, match="more than 100 boxes"):
+        check(FTYP + MOOV + MDAT + box(b"free") * 98)
