@@ -162,7 +162,6 @@ class BackoffPoller(Poller):
     """
 
     def __init__(self, *, max_poll_interval: float, **arguments: Any) -> None:
-        """Take the arguments of a poller, too."""
         self._max_poll_interval = max_poll_interval
         super().__init__(**arguments)
 
