@@ -167,7 +167,7 @@ def test_polls_that_fail_now_and_then_do_not_add_up(mode: str, sandbox: Any, mon
 
 @in_every_mode
 def test_a_rotated_key_is_read_again(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_grokvideo.hooks.look_up.LOOK_UP_KEPT", 0.0)
+    monkeypatch.setattr("airflow_provider_grokvideo.hooks.async_connection.LOOKUP_TTL", 0.0)
     request_id = submitted()
     right = json.loads(AIRFLOW_CONN())
     polls: list[Any] = []
