@@ -234,7 +234,7 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
         now = time.time()
         if isinstance(error, AuthenticationError):
             # Its key may have been rotated.
-            self.hook._forget_connection()
+            self.hook.refresh_connection()
         # An id is unknown for a while after its submission, and not later: that needs no memory.
         waited = now - (self._started_at or now)
         if self.reschedule and _is_refusal(error) and waited >= polling.REFUSAL_TOLERANCE:
