@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import random
+import threading
 import time
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 ROUNDS = 200
 MAX_PAUSE = 0.003
 BUCKET = "ledgers"
@@ -42,7 +44,7 @@ def compete(directory: str, barrier: Barrier, rounds: int, number: int, results:
     for each in range(rounds):
         attempt = Attempt(try_number=number + 1)
         ledger = Ledger(FileStore(root / f"round-{each}.json"), attempt)
-        barrier.wait(120)
+        barrier.wait(300)
         time.sleep(draw.uniform(0, MAX_PAUSE))
         step = next_step(ledger.read(), now=attempt, fingerprint="f", address="a", on_unknown="fail")
         if isinstance(step, FailUnknown):
@@ -67,7 +69,7 @@ def winners(directory: str, processes: int, rounds: int = ROUNDS) -> list[int]:
     ]
     for process in started:
         process.start()
-    reports = [results.get(timeout=240) for _ in started]
+    reports = [results.get(timeout=800) for _ in started]
     for process in started:
         process.join(30)
         assert process.exitcode == 0
@@ -76,15 +78,19 @@ def winners(directory: str, processes: int, rounds: int = ROUNDS) -> list[int]:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Return a bucket of an S3 server of one's own."""
+    """Return a bucket of an S3 server of one's own.
+
+    It handles one request at a time: S3 decides on the conditions of two writes one after the other, moto's threads
+    do not.
+    """
     import boto3
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
     try:
         boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket=BUCKET)
         made = {
@@ -96,7 +102,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setitem(os.environ, f"AIRFLOW_CONN_{CONNECTION.upper()}", json.dumps(made))
         yield f"s3://{CONNECTION}@{BUCKET}/ledger"
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
 
 
 @pytest.mark.parametrize("processes", [2, 8])
