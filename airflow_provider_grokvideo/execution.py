@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.models import check_cost, describe_cost, estimate
 from airflow_provider_grokvideo.api.summary import RequestSummary, fingerprint_address, fingerprint_request
-from airflow_provider_grokvideo.exceptions import GenerationNotFoundError, GrokVideoError
+from airflow_provider_grokvideo.exceptions import GenerationNotFoundError, GrokVideoError, StorageError
 from airflow_provider_grokvideo.ledger import (
     FailUnknown,
     LedgerEntry,
@@ -25,7 +25,7 @@ from airflow_provider_grokvideo.ledger import (
 )
 from airflow_provider_grokvideo.ledger_path import ledger_directories
 from airflow_provider_grokvideo.ledger_stores import Ledger, open_ledger
-from airflow_provider_grokvideo.storage import check_writable, destination
+from airflow_provider_grokvideo.storage import check_writable, destination, exists
 from airflow_provider_grokvideo.submission import PreparedRequest, submit_once, unknown_error
 
 if TYPE_CHECKING:
@@ -232,9 +232,9 @@ def _recorded_result(
 
 def _exists(path: str) -> bool:
     try:
-        return bool(ObjectStoragePath(path).exists())
-    except Exception as error:  # each filesystem raises errors of its own
-        log.warning("Whether %s exists cannot be found out now: %s", path, type(error).__name__)
+        return exists(path)
+    except StorageError as error:
+        log.warning("Whether the saved video is there cannot be found out now: %s", error)
         return True
 
 

@@ -71,14 +71,17 @@ class Attempt:
         )
 
     def is_of_another_run(self, earlier: Attempt) -> bool:
-        """Return whether the DAG run of an earlier attempt was deleted, and this one has the same id."""
+        """Return whether the DAG run of an earlier attempt was deleted, and this one has the same id.
+
+        An attempt with a lower try number alone does not tell: it may be a process of the same run that was taken for
+        dead, and must not submit beside its successor.
+        """
         for name in ("run_number", "run_after"):
             before, now = getattr(earlier, name), getattr(self, name)
             if before is not None and now is not None and before != now:
                 return True
-        if self.try_number == earlier.try_number:
-            return None not in {self.run_started, earlier.run_started} and self.run_started != earlier.run_started
-        return self.try_number < earlier.try_number
+        started_anew = None not in {self.run_started, earlier.run_started} and self.run_started != earlier.run_started
+        return started_anew and self.try_number <= earlier.try_number
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,8 @@ class LedgerEntry:
     def was_cleared(self, now: Attempt) -> bool:
         """Return whether a person has cleared this task instance since the entry was written."""
         if self.attempt is not None:
-            return self.attempt.max_tries != now.max_tries
+            # What is cleared gets a new attempt; one that is older than the entry cannot know of a clear.
+            return self.attempt.max_tries != now.max_tries and now.try_number > self.attempt.try_number
         # Of release 0.1.0: a clear is believed only where both counters show one, since a wrong guess pays again.
         return now.clear_number > (self.clear_number or 0) and now.max_tries > now.retries
 

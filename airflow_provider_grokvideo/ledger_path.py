@@ -10,7 +10,7 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 from airflow_provider_grokvideo.ledger_stores import DIRECTORY
-from airflow_provider_grokvideo.storage import destination, open_path
+from airflow_provider_grokvideo.storage import directory, open_path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -53,7 +53,8 @@ def ledger_directories(
     :param required: whether the ledger is in a file, so that it must be found again.
     :raises InvalidRequestError: the place would differ between attempts.
     """
-    beside = [destination(output_path, "any", output_conn_id).parent / DIRECTORY] if output_path else []
+    # By the path's text: a directory that appears there between two attempts must not move the ledger.
+    beside = [directory(output_path, output_conn_id) / DIRECTORY] if output_path else []
     if configured:
         if required and not is_steady(configured_template):
             raise InvalidRequestError(

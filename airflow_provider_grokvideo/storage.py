@@ -15,7 +15,7 @@ from urllib.parse import quote
 from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
 from airflow_provider_grokvideo.api.download import VideoTooLargeError
-from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, without_query
+from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, invalid, without_query
 from airflow_provider_grokvideo.api.text import file_stem
 from airflow_provider_grokvideo.exceptions import DownloadError, GrokVideoError, InvalidRequestError, StorageError
 from airflow_provider_grokvideo.mp4 import Mp4Check
@@ -74,6 +74,17 @@ def destination(path: StorePath, request_id: str, conn_id: str | None = None) ->
         # A path object may hold a name that its text, which the result has, does not lead back to.
         raise _bad_name("output_path", target)
     return target
+
+
+def directory(path: StorePath, conn_id: str | None = None) -> ObjectStoragePath:
+    """Return the directory that a path names by its slash, or else the one it lies in.
+
+    What the store holds makes no difference, so that it is the same at every time.
+
+    :raises InvalidRequestError: no store can open it.
+    """
+    opened = open_path(path, conn_id)
+    return opened if str(path).endswith("/") else opened.parent
 
 
 def open_path(path: StorePath, conn_id: str | None = None, name: str = "output_path") -> ObjectStoragePath:
@@ -140,7 +151,7 @@ def check_writable(path: StorePath, conn_id: str | None = None) -> None:
     except GrokVideoError:
         raise
     except Exception as error:  # each filesystem raises errors of its own
-        message = f"Cannot write to output_path {_quoted(path)}: {describe(error)}. Nothing was billed."
+        message = f"Cannot write to output_path={_quoted(path)}: {describe(error)}. Nothing was billed."
         raise _fault(error, message) from error
 
 
@@ -159,8 +170,7 @@ def read_image(path: StorePath, name: str = "image") -> bytes:
         reason = describe(error, is_local=_file(opened).is_local)
         raise _fault(error, f"Cannot read {name} {_quoted(path)}: {reason}.") from error
     if len(content) > MAX_IMAGE_BYTES:
-        limit = f"an image may have up to {MAX_IMAGE_BYTES // 1024**2} MiB"
-        raise InvalidRequestError(f"Cannot send {name} {_quoted(path)}: {limit}.")
+        raise invalid(name, str(path), f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
     return content
 
 
@@ -278,7 +288,7 @@ def _names_directory(path: StorePath, target: ObjectStoragePath) -> bool:
         # Who may write need not be allowed to look; on S3 that is an object then.
         return False
     except Exception as error:  # each filesystem raises errors of its own
-        raise _fault(error, f"Cannot use output_path {_quoted(path)}: {describe(error)}.") from error
+        raise _fault(error, f"Cannot use output_path={_quoted(path)}: {describe(error)}.") from error
     return found is not None and found["type"] == "directory"
 
 
@@ -316,7 +326,7 @@ def _check_name(name: str, text: str, opened: ObjectStoragePath) -> None:
 
 def _bad_name(name: str, path: object) -> InvalidRequestError:
     return InvalidRequestError(
-        f"Cannot use {name} {_quoted(path)}: ObjectStoragePath does not open it under exactly this name. Leave out "
+        f"Cannot use {name}={_quoted(path)}: ObjectStoragePath does not open it under exactly this name. Leave out "
         "control characters, '::', a '?' or '#' with nothing behind it, and on SFTP and FTP any '?'."
     )
 
@@ -329,8 +339,8 @@ def _cannot_open(name: str, text: str, error: Exception) -> GrokVideoError:
     if scheme and is_unknown:
         package = package_for(scheme)
         remedy = f"install {package}" if package else "Airflow knows no such store"
-        return InvalidRequestError(f"Cannot open {scheme}://: {remedy}.")
-    return _fault(error, f"Cannot open {name} {_quoted(text)}: {describe(error)}.")
+        return InvalidRequestError(f"Cannot open {scheme}://: {remedy}. See {name}={_quoted(text)}.")
+    return _fault(error, f"Cannot open {name}={_quoted(text)}: {describe(error)}.")
 
 
 def _fault(error: Exception, message: str) -> GrokVideoError:

@@ -212,18 +212,28 @@ class GrokVideoHook(BaseHook):
                 news = error
                 decision = poller.failed(error, time.time())
                 if isinstance(error, AuthenticationError):
-                    self._forget_connection()
+                    self.refresh_connection()
             else:
                 decision = poller.answered(news, time.time())
             if isinstance(decision, Ask) and decision.report:
                 self.log.info("Generation %s: %s", request_id, describe(news))
         return decision
 
-    def _forget_connection(self) -> None:
-        """Look the connection up afresh at its next use: its key may have been rotated."""
-        self.__dict__.pop("client").close()
-        for name in ("settings", "connection"):
-            self.__dict__.pop(name, None)
+    def refresh_connection(self) -> None:
+        """Look the connection up afresh: its key may have been rotated. Where that fails, the old one stays in use."""
+        try:
+            connection = self.get_connection(self.grokvideo_conn_id)
+            settings = settings_of(connection)
+        except Exception as error:  # the database's, the API server's, or any secrets backend's own
+            # Not with the error's text: it may quote the connection.
+            self.log.warning(
+                "The connection %r cannot be looked up now: %s", self.grokvideo_conn_id, type(error).__name__
+            )
+            return
+        client = self.__dict__.pop("client", None)
+        if client is not None:
+            client.close()
+        self.__dict__.update(connection=connection, settings=settings)
 
     def download(self, generation: Generation, path: str | ObjectStoragePath, conn_id: str | None = None) -> Landed:
         """Land a finished video whole, or not at all.

@@ -234,7 +234,7 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
         now = time.time()
         if isinstance(error, AuthenticationError):
             # Its key may have been rotated.
-            self.hook._forget_connection()
+            self.hook.refresh_connection()
         # An id is unknown for a while after its submission, and not later: that needs no memory.
         waited = now - (self._started_at or now)
         if self.reschedule and _is_refusal(error) and waited >= polling.REFUSAL_TOLERANCE:
@@ -271,8 +271,7 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
         from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
 
         self.log.info(
-            "Waiting for generation %s in the triggerer, %.4g s at most, without a worker slot: polls are at least "
-            "%g s apart",
+            "Waiting for generation %s in the triggerer, %.4g s at most, without a worker slot; a poll every %g s",
             self.request_id,
             self.timeout - (time.time() - began_at),
             self.poll_interval,

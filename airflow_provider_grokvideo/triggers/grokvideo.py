@@ -173,7 +173,7 @@ class BackoffPoller(Poller):
 
     @poll_interval.setter
     def poll_interval(self, seconds: float) -> None:
-        """Set the interval before the first poll."""
+        """Set the shortest interval."""
         self._shortest = seconds
 
 

@@ -21,8 +21,8 @@ ENDINGS = {
     "done": Ending("success", 1, 1, ("Landed file:",)),
     "done-on-worker": Ending("success", 1, 1, ("Landed file:",)),
     "moderated": Ending("failed", 1, 1, ("was refused by content moderation", "change it")),
-    "failed": Ending("failed", 2, 2, ("failed: ", "internal error", "submits anew if it still says so")),
-    "expired": Ending("failed", 2, 2, ("expired: ", "submits anew if it still says so")),
+    "failed": Ending("failed", 2, 2, ("failed: ", "internal error", "it submits and pays for a new one")),
+    "expired": Ending("failed", 2, 2, ("expired: ", "it submits and pays for a new one")),
     "timed-out": Ending("failed", 2, 1, ("is not done after 4 s", "goes on and is billed", "does not pay again")),
     "bad-key": Ending("failed", 1, 0, ("HTTP 401",)),
     "no-quota": Ending("failed", 1, 0, ("user quota is not enough", "HTTP 403")),
@@ -30,7 +30,7 @@ ENDINGS = {
     "unknown-model": Ending("failed", 1, 0, ("model_not_found",)),
     "unknown-submission": Ending("failed", 1, 1, ("cannot be known", "Look it up", "GrokVideoSensor", "clear")),
     "unreachable": Ending("failed", 2, 0, ("onnection",)),
-    "rate-limited": Ending("success", 1, 1, ("Not accepted, nothing is billed", "worker slot is given back")),
+    "rate-limited": Ending("success", 1, 1, ("Not accepted; nothing was billed", "worker slot is released")),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ DAG_IDS = {
 @pytest.fixture(scope="module")
 def ends(airflow: AirflowStack, dags_folder: Path) -> Callable[[str], str]:
     """Return what waits for the run of an example and returns its state; all of them are triggered together."""
+    shutil.copytree(EXAMPLES / "images", dags_folder / "images", dirs_exist_ok=True)
     for file in DAG_IDS:
         add_dag_file(EXAMPLES / file, dags_folder)
     names = {file: next(filter(None, ids[0])) for file, ids in DAG_IDS.items() if ids}

@@ -98,5 +98,5 @@ def test_the_log_tells_what_changes_and_once_a_minute_that_nothing_does(
     told = re.findall(rf"Generation {request_id}: (.*)", run.log())
     assert any("42 %" in line for line in told)
     assert count >= 20
-    # The first change, the second, a minute without one; perhaps Airflow's own repetition of the end.
-    assert 3 <= len(told) <= 8 < count
+    # The change and a minute without one; perhaps the first status, and Airflow's own repetition of the end.
+    assert 2 <= len(told) <= 8 < count

@@ -16,7 +16,9 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_grokvideo.api.summary import fingerprint_address
+from airflow_provider_grokvideo.decorators.grokvideo import GrokVideoDecoratedOperator
 from airflow_provider_grokvideo.exceptions import LedgerEntryError
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sandbox import Sandbox
 from tests.support.task_run import MemoryStore, TaskRun
@@ -308,6 +310,70 @@ def test_the_arguments_of_a_released_deferral_are_accepted(
     assert (result["status"], result["model"]) == ("done", "grok-imagine-video")
     assert operator.execute_postponed(run.context(operator), None, give_up_at=4e9, attempt=1)["status"] == "done"
     assert len(sandbox.submissions) == 1
+
+
+def test_a_connection_that_cannot_be_looked_up_now_stays_in_use(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The key is refused once, and the database does not answer: the wait on the worker goes on."""
+    request_id = task(None, wait_for_completion=False).run().result["request_id"]
+    hook = GrokVideoHook(CONNECTION)
+    assert hook.settings.base_url == sandbox.base_url
+
+    def unavailable(conn_id: str) -> Any:
+        raise RuntimeError(f"no database for {sandbox.api_key}")
+
+    monkeypatch.setattr(hook, "get_connection", unavailable)
+    sandbox.fault("poll", "bad_key")
+
+    assert hook.wait(request_id, poll_interval=0.05, timeout=20).state == "done"
+    assert sandbox.api_key not in caplog.text
+
+
+# --- the request as submitted -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_an_upload_by_the_api_is_done(deferrable: bool, sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.fault("outcome", "done_without_url")
+    upload_url = "https://bucket.example.com/v.mp4?X-Amz-Signature=s"
+    run = task(
+        None, upload_url=upload_url, deferrable=deferrable, ledger_path=f"file://{tmp_path}/ledger/", retries=0
+    ).run()
+
+    assert run.state == "success", run.error
+    assert (run.result["status"], run.result["video_url"], run.result["path"]) == ("done", None, None)
+    run.attempt()
+    assert (run.state, run.result["status"], len(sandbox.submissions)) == ("success", "done", 1)
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_what_a_function_returned_is_what_was_submitted(
+    deferrable: bool, sandbox: Sandbox, store: MemoryStore | None, tmp_path: Path
+) -> None:
+    """The decorator's arguments say nothing of model and upload: the function does, in the first process only."""
+    returned = {
+        "prompt": "A lake",
+        "duration": 1,
+        "model": "grok-imagine-video-1.5",
+        "upload_url": "https://bucket.example.com/v.mp4?X-Amz-Signature=s",
+    }
+    sandbox.fault("outcome", "done_without_url")
+    run = TaskRun(
+        lambda: GrokVideoDecoratedOperator(
+            task_id="task",
+            python_callable=lambda: returned,
+            grokvideo_conn_id=CONNECTION,
+            ledger_path=f"file://{tmp_path}/ledger/",
+            deferrable=deferrable,
+            poll_interval=0.05,
+            timeout=20,
+        ),
+        store=store,
+    ).run()
+
+    assert run.state == "success", run.error
+    assert (run.result["status"], run.result["model"]) == ("done", "grok-imagine-video-1.5")
 
 
 # --- results ------------------------------------------------------------------------------------------

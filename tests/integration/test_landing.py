@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import math
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -29,7 +30,7 @@ from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES
 from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
-from airflow_provider_grokvideo.exceptions import DownloadError, InvalidRequestError
+from airflow_provider_grokvideo.exceptions import DownloadError, InvalidRequestError, StorageError
 from airflow_provider_grokvideo.repetition import ATTEMPTS
 from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.storage import Landed, check_writable, destination, land, read_image
@@ -543,7 +544,24 @@ def test_place_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None
         with pytest.raises(InvalidRequestError) as caught:
             check_writable(path)
         assert str(caught.value).startswith("Cannot")
-        assert ("nonsense://" if "nonsense" in path else f"output_path '{path}'") in str(caught.value)
+        assert f"output_path='{path}'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), StorageError),
+        (TimeoutError("timed out"), StorageError),
+        (PermissionError(errno.EACCES, "Permission denied"), InvalidRequestError),
+    ],
+    ids=["full", "timeout", "forbidden"],
+)
+def test_place_is_checked_with_real_bytes(error: Exception, kind: type[Exception], attached: Attached) -> None:
+    url = f"{attached(Full(error))}{uuid.uuid4().hex}/fox.mp4"
+    with pytest.raises(kind) as caught:
+        check_writable(url)
+    assert str(caught.value).startswith(f"Cannot write to output_path='{url}': ")
+    assert str(caught.value).endswith("Nothing was billed.")
 
 
 def test_image_is_read_from_every_store(folder: ObjectStoragePath) -> None:
@@ -565,5 +583,5 @@ def test_image_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     for path, words in cases.items():
         with pytest.raises(InvalidRequestError) as caught:
             read_image(path, "reference_images[2]")
-        assert "nonsense" in path or f"reference_images[2] '{path}'" in str(caught.value)
+        assert re.search(rf"reference_images\[2\][= ]'{path}'", str(caught.value))
         assert words in str(caught.value)

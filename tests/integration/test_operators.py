@@ -96,7 +96,7 @@ def test_the_deferral_has_an_absolute_deadline_no_framework_timeout_and_no_secre
         ({"aspect_ratio": "21:9"}, "aspect_ratio='21:9'"),
         ({"resolution": "4k"}, "resolution='4k'"),
         ({"resolution": "1080p"}, "resolution='1080p'"),
-        ({"image": "/nowhere/lake.png"}, "image='/nowhere/lake.png'"),
+        ({"image": "/nowhere/lake.png"}, "Cannot read image '/nowhere/lake.png': no such file on this worker."),
         ({"image": "data:image/png;base64,@@@"}, "image=data:image/png;base64"),
         ({"image": "ftp://host/lake.png"}, "image='ftp://host/lake.png'"),
         ({"upload_url": "s3://bucket/key"}, "upload_url='s3://bucket/key'"),
@@ -117,7 +117,7 @@ def test_a_mistake_is_caught_before_anything_is_sent(wrong: dict[str, Any], name
     assert task.state == "failed"
     assert task.attempts == 1
     assert named in str(task.error)
-    assert "allowed: " in str(task.error)
+    assert "allowed: " in str(task.error) or "Cannot " in str(task.error)
     assert (len(sandbox.submissions), len(sandbox.refusals)) == before
 
 

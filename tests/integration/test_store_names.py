@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import unicodedata
 import uuid
@@ -20,8 +23,18 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import airflow_provider_grokvideo
 from airflow_provider_grokvideo.exceptions import InvalidRequestError, StorageError
-from airflow_provider_grokvideo.storage import check_writable, destination, exists, open_path, read_image, replace_file
+from airflow_provider_grokvideo.storage import (
+    check_writable,
+    destination,
+    directory,
+    exists,
+    open_path,
+    read_image,
+    replace_file,
+)
+from airflow_provider_grokvideo.store_files import StoreFile
 
 Attached = Callable[..., str]
 NAMES = {
@@ -230,6 +243,13 @@ def test_existing_directory_needs_no_slash(store: Store) -> None:
     assert exists(f"{store.url}videos/other.mp4")
 
 
+def test_directory_of_a_path_does_not_depend_on_the_store(store: Store) -> None:
+    before = str(directory(f"{store.url}videos"))
+    replace_file(open_path(f"{store.url}videos/other.mp4"), b"video")
+    assert str(directory(f"{store.url}videos")) == before == str(open_path(store.url.rstrip("/")))
+    assert str(directory(f"{store.url}videos/")) == str(open_path(f"{store.url}videos"))
+
+
 def test_what_does_not_exist_is_a_file(store: Store) -> None:
     assert str(destination(f"{store.url}videos", "id")) == str(open_path(f"{store.url}videos"))
 
@@ -350,3 +370,45 @@ class Forgetful(MemoryFileSystem):
 def test_store_that_loses_bytes_is_noticed(attached: Attached) -> None:
     with pytest.raises(StorageError, match="does not hold the 4096 bytes"):
         check_writable(f"{attached(Forgetful())}{uuid.uuid4().hex}/x.mp4")
+
+
+# --- writers that overlap, and writers that die ------------------------------------------------------
+
+
+def test_writers_that_overlap_do_not_mix(store: Store) -> None:
+    target = open_path(f"{store.url}v.mp4")
+    early, late = (StoreFile(target.fs, target.path) for _ in range(2))
+    with early.writer() as first:
+        first.write(b"a" * 100_000)
+        with late.writer() as second:
+            second.write(b"b" * 100_000)
+            first.write(b"a" * 100_000)
+            second.write(b"b" * 100_000)
+        assert target.read_bytes() == b"b" * 200_000
+    assert target.read_bytes() == b"a" * 200_000
+    assert names_of(store) == {"v.mp4"}
+
+
+def test_temporary_files_of_dead_writers_alone_are_removed(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from airflow_provider_grokvideo.storage import open_path
+from airflow_provider_grokvideo.store_files import StoreFile
+target = open_path(sys.argv[1])
+with StoreFile(target.fs, target.path).writer() as file:
+    file.write(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    root = str(Path(airflow_provider_grokvideo.__file__).parent.parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path[1:]])}
+    subprocess.run([sys.executable, "-c", code, f"{tmp_path}/v.mp4"], env=environment)
+    (dead,) = tmp_path.iterdir()
+    (tmp_path / ".grokvideo-someone-elses.part").touch()
+    target = open_path(f"{tmp_path}/v.mp4")
+    with StoreFile(target.fs, target.path).writer() as living:
+        living.write(b"living")
+        assert not dead.exists()
+        replace_file(target, b"another")
+        assert len(list(tmp_path.iterdir())) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"v.mp4", ".grokvideo-someone-elses.part"}
+    assert target.read_bytes() == b"living"

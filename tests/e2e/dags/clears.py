@@ -51,7 +51,7 @@ with DAG("week_changing", schedule=None, start_date=START):
     video(
         prompt=PROMPT + " Take {{ ti.try_number }}.",
         output_path=OUTPUT + "try={{ ti.try_number }}/",
-        retries=2,
-        retry_delay=timedelta(seconds=1),
+        retries=30,
+        retry_delay=timedelta(seconds=2),
         timeout=3,
     )
