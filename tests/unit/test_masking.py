@@ -19,6 +19,11 @@ from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOper
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from airflow_provider_grokvideo.utils.masking import MaskedFields, mask
 
+try:
+    from airflow.sdk.definitions._internal.mixins import ResolveMixin
+except ImportError:
+    from airflow.utils.mixins import ResolveMixin
+
 SIGNATURE = "deadbeef0123456789"
 SIGNED = f"https://store.example.com/lake.png?X-Amz-Signature={SIGNATURE}"
 BYTES = "iVBORw0KGgo" * 1000
@@ -153,13 +158,16 @@ class Lazy(Sequence[str]):
         return self.values[index]
 
 
-class Output:
+class Output(ResolveMixin):
     """What Airflow resolves to another task's output."""
 
     template_fields = ()
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+    def iter_references(self) -> Any:
+        return iter(())
 
     def resolve(self, context: Any, *args: Any, **kwargs: Any) -> Any:
         return self.value
