@@ -144,7 +144,9 @@ class _WatchedConnection(HTTPConnection):
         """Send a request."""
         watchdog = _watchdog.get()
         if watchdog is not None:
-            if self.sock is not None:
+            if self.sock is None:
+                self.connect()
+            else:
                 watchdog.watch(self.sock)
             watchdog.is_connected = True
         super().request(*args, **options)

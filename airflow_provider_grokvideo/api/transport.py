@@ -10,6 +10,7 @@ from typing import Any
 import requests
 from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
 from urllib3 import PoolManager
+from urllib3.exceptions import ReadTimeoutError
 
 from airflow_provider_grokvideo.api.connections import POOLS, Watchdog, proxy_manager
 from airflow_provider_grokvideo.api.exchange import BodyReader, HTTPResponse, describe_cause
@@ -142,6 +143,8 @@ class _TrackedBody:
 _FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (requests.ConnectTimeout, "timed out while connecting"),
     (requests.ReadTimeout, "timed out while waiting for the answer"),
+    (ReadTimeoutError, "timed out while waiting for the answer"),
+    (TimeoutError, "timed out while waiting for the answer"),
     (requests.exceptions.SSLError, "TLS failed"),
     (requests.exceptions.ProxyError, "the proxy failed"),
     (FileNotFoundError, "TLS cannot be set up"),
