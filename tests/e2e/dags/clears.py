@@ -13,6 +13,7 @@ from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOper
 OUTPUT = os.environ.get("GROKVIDEO_OUTPUT", "file:///tmp/grokvideo/")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PROMPT = "{{ dag_run.conf['prompt'] }}"
+RETRIES: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 VIDEO: dict[str, Any] = {
     "duration": 1,
     "output_path": OUTPUT,
@@ -29,8 +30,8 @@ class Another(BaseOperator):
 
 
 def video(task_id: str = "video", **kwargs: Any) -> GrokVideoGenerateOperator:
-    """Return the task, without retries unless they are asked for."""
-    return GrokVideoGenerateOperator(task_id=task_id, **{**VIDEO, "prompt": PROMPT, "retries": 0, **kwargs})
+    """Return the task. On a busy machine Airflow may fail to start a process; a retry resumes then."""
+    return GrokVideoGenerateOperator(task_id=task_id, **{**VIDEO, "prompt": PROMPT, **RETRIES, **kwargs})
 
 
 with DAG("week", schedule=None, start_date=START):
@@ -44,7 +45,7 @@ with DAG("week_no_wait", schedule=None, start_date=START):
     video(wait_for_completion=False)
 with DAG("week_mapped", schedule=None, start_date=START):
     Another(task_id="another")
-    GrokVideoGenerateOperator.partial(task_id="video", **VIDEO, retries=0).expand(
+    GrokVideoGenerateOperator.partial(task_id="video", **VIDEO, **RETRIES).expand(
         prompt=[f"{PROMPT} Map {index}." for index in range(2)]
     )
 with DAG("week_changing", schedule=None, start_date=START):
