@@ -13,7 +13,9 @@ import pytest
 from dev.airflow_stack import AirflowStack, SandboxProcess
 from tests.e2e.video_runs import VideoRun
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
+PATIENCE = 600
+"""Seconds. On SQLite, Airflow 2 runs one task at a time."""
 LOST = {"on": "submit", "fault": "close_after_accept"}
 
 
@@ -36,7 +38,7 @@ def week(
         "beside": run("beside", "week_beside").start(LOST),
     }
     for name in ("lost", "no-wait", "mapped", "again"):
-        airflow.client.wait_for_run(runs[name].dag_id, runs[name].name, timeout=180)
+        airflow.client.wait_for_run(runs[name].dag_id, runs[name].name, timeout=PATIENCE)
     return runs
 
 
@@ -45,16 +47,16 @@ def test_a_clear_of_another_task_is_none_of_this_one(week: dict[str, VideoRun]) 
     assert (run.task()["state"], len(run.submissions())) == ("failed", 1)
 
     run.airflow.client.clear(run.dag_id, run.name, ["another"])
-    run.wait()
+    run.wait(PATIENCE)
     assert (run.task()["state"], len(run.submissions())) == ("failed", 1)
 
     run.clear()
-    assert run.wait()["state"] == "success"
+    assert run.wait(PATIENCE)["state"] == "success"
     assert len(run.submissions()) == 2
     assert "the task was cleared to go on" in run.log(run.task()["try_number"])
 
     run.airflow.client.clear(run.dag_id, run.name, ["another"])
-    run.wait()
+    run.wait(PATIENCE)
     assert len(run.submissions()) == 2
 
 
@@ -66,7 +68,7 @@ def test_a_cleared_success_submits_anew_every_time(name: str, week: dict[str, Vi
     for times in (2, 3):
         # Once the task, once the whole run.
         run.airflow.client.clear(run.dag_id, run.name, [run.task_id] if times == 2 else [])
-        run.airflow.client.wait_for_run(run.dag_id, run.name, timeout=180)
+        run.airflow.client.wait_for_run(run.dag_id, run.name, timeout=PATIENCE)
         assert run.airflow.client.run_state(run.dag_id, run.name) == "success"
         assert len(run.submissions()) == each * times
 
@@ -76,28 +78,28 @@ def test_a_clear_is_noticed_while_the_run_is_running(
 ) -> None:
     run = week["beside"]
     client = run.airflow.client
-    client.wait_for_task(run.dag_id, run.name, "video", "failed", timeout=120)
-    client.wait_for_task(run.dag_id, run.name, "beside", "deferred", timeout=120)
+    client.wait_for_task(run.dag_id, run.name, "video", "failed", timeout=PATIENCE)
+    client.wait_for_task(run.dag_id, run.name, "beside", "deferred", timeout=PATIENCE)
     for submissions in (2, 3):
         before = run.task()["try_number"]
         run.clear()
         run.airflow.client.wait_until(
             lambda before=before: run.task()["try_number"] > before and run.task()["state"] == "success",
-            timeout=180,
+            timeout=PATIENCE,
             what="the cleared task to succeed",
         )
         assert client.run_state(run.dag_id, run.name) == "running"
         assert len(run.submissions()) == submissions
     [beside] = [entry for entry in patient_sandbox.requests() if run.mark in entry["body"]["prompt"]]
     patient_sandbox.finish(beside["request_id"])
-    assert client.wait_for_run(run.dag_id, run.name, timeout=180) == "success"
+    assert client.wait_for_run(run.dag_id, run.name, timeout=PATIENCE) == "success"
 
 
 def test_retries_resume_whatever_they_render(week: dict[str, VideoRun], videos: Path) -> None:
     run = week["changing"]
-    run.airflow.client.wait_until(lambda: run.task()["try_number"] > 1, timeout=180, what="the second attempt")
+    run.airflow.client.wait_until(lambda: run.task()["try_number"] > 1, timeout=PATIENCE, what="the second attempt")
     run.finish()
-    task = run.wait()
+    task = run.wait(PATIENCE)
 
     assert task["state"] == "success"
     [request_id] = run.ids()
@@ -110,6 +112,6 @@ def test_a_run_that_is_created_again_generates_again(week: dict[str, VideoRun]) 
     assert len(run.submissions()) == 1
     run.airflow.client.call("DELETE", f"/dags/{run.dag_id}/dagRuns/{run.name}")
     run.start()
-    assert run.wait()["state"] == "success"
+    assert run.wait(PATIENCE)["state"] == "success"
     assert len(run.ids()) == 2
     assert run.xcom()["request_id"] == run.ids()[-1]
