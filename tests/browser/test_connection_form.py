@@ -164,6 +164,7 @@ def test_the_form_shows_what_is_needed_and_hides_the_rest(open_list: Callable[..
         "request_timeout": "30",
         "max_requests_per_second": "20",
         "verify": "true",
+        "allow_private_hosts": "true",
     }
 
 
