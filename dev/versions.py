@@ -26,11 +26,13 @@ WORK = ROOT / "build" / "versions"
 PARALLEL = int(os.environ.get("VERSIONS_PARALLEL", "2"))
 TIMEOUT = 2400
 # Two runs of pytest, since example DAGs need settings that are read when Airflow is imported. The sandbox's own tests
-# and those of HTTP have nothing of Airflow; nor has the list of dependencies, which the locks lack extras of.
+# and those of HTTP have nothing of Airflow.
 NOTHING_OF_AIRFLOW = ("delivery", "exchange", "fault_scripts", "hostile_answers", "routes", "video_download")
+# Lists of the project's own files, which are not there, and of extras, which the locks lack.
+OF_THE_PROJECT = ("dependencies", "soak")
 RUNS = {
     "package": ["tests/unit", "tests/integration", "tests/e2e/test_generate.py",
-                "--ignore-glob=*/integration/test_sandbox_*", "--ignore=tests/unit/test_dependencies.py",
+                "--ignore-glob=*/integration/test_sandbox_*", *(f"--ignore=tests/unit/test_{name}.py" for name in OF_THE_PROJECT),
                 *(f"--ignore=tests/integration/test_{name}.py" for name in NOTHING_OF_AIRFLOW)],
     "airflow": ["tests/versions"],
 }  # fmt: skip
