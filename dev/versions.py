@@ -32,7 +32,8 @@ NOTHING_OF_AIRFLOW = ("delivery", "exchange", "fault_scripts", "hostile_answers"
 OF_THE_PROJECT = ("dependencies", "soak")
 RUNS = {
     "package": ["tests/unit", "tests/integration", "tests/e2e/test_generate.py",
-                "--ignore-glob=*/integration/test_sandbox_*", *(f"--ignore=tests/unit/test_{name}.py" for name in OF_THE_PROJECT),
+                "--ignore-glob=*/integration/test_sandbox_*",
+                *(f"--ignore=tests/unit/test_{name}.py" for name in OF_THE_PROJECT),
                 *(f"--ignore=tests/integration/test_{name}.py" for name in NOTHING_OF_AIRFLOW)],
     "airflow": ["tests/versions"],
 }  # fmt: skip
