@@ -12,6 +12,7 @@ import os
 import random
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -24,7 +25,6 @@ from werkzeug.serving import make_server
 pytestmark = pytest.mark.timeout(900)
 ROUNDS = 200
 MAX_PAUSE = 0.003
-BUCKET = "ledgers"
 CONNECTION = "two_processes"
 
 
@@ -81,18 +81,20 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Return a bucket of an S3 server of one's own.
 
     It handles one request at a time: S3 decides on the conditions of two writes one after the other, moto's threads
-    do not.
+    do not. The bucket has a name of its own, because all servers of a process share moto's memory.
     """
     import boto3
 
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
+    name = f"ledgers-{uuid.uuid4().hex}"
+
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, "testing")
     server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     endpoint = f"http://127.0.0.1:{server.server_port}"
     try:
-        boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket=BUCKET)
+        boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket=name)
         made = {
             "conn_type": "aws",
             "login": "testing",
@@ -100,7 +102,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             "extra": {"endpoint_url": endpoint, "region_name": "us-east-1"},
         }
         monkeypatch.setitem(os.environ, f"AIRFLOW_CONN_{CONNECTION.upper()}", json.dumps(made))
-        yield f"s3://{CONNECTION}@{BUCKET}/ledger"
+        yield f"s3://{CONNECTION}@{name}/ledger"
     finally:
         server.shutdown()
         thread.join(10)
