@@ -12,7 +12,7 @@ from airflow_provider_grokvideo import metrics
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
 from airflow_provider_grokvideo.exceptions import GrokVideoError
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, preview_url
-from airflow_provider_grokvideo.outcome import ending_error, generation_of, result_of, verdict_of
+from airflow_provider_grokvideo.outcome import ending_error, failure_summary, from_event, to_result
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -53,7 +53,7 @@ def finish(
         generation = replace(generation, state="done", error_code="", error_message="")
     if generation.state != "done":
         metrics.finished(generation, took)
-        context["ti"].xcom_push(key="outcome", value=verdict_of(generation))
+        context["ti"].xcom_push(key="outcome", value=failure_summary(generation))
         raise ending_error(generation)
     landed: Landed | None = None
     if is_uploaded:
@@ -63,7 +63,7 @@ def finish(
         log.info("Landed %s: %d bytes, sha256 %s", landed.path, landed.size_bytes, landed.sha256)
     # Only now: a retry that resumes with the download comes by here again.
     metrics.finished(generation, took)
-    result = result_of(
+    result = to_result(
         generation,
         landed,
         model=model or hook.settings.model or DEFAULT_MODEL,
@@ -72,7 +72,7 @@ def finish(
     if result["cost_usd"] is not None:
         log.info("Generation %s cost %s USD", generation.request_id, result["cost_usd"])
     GrokVideoLink().store(context, preview_url(context) or generation.video_url)
-    announce(context, outlets, result)
+    emit_asset_events(context, outlets, result)
     return result
 
 
@@ -88,7 +88,7 @@ def generation_from_event(hook: GrokVideoHook, event: Mapping[str, Any], timeout
     """
     metrics.polled(event.get("polls") or 0)
     try:
-        generation = generation_of(event, timeout)
+        generation = from_event(event, timeout)
     except GrokVideoError:
         latest = _ask_once(hook, event.get("request_id"))
         if latest is None:
@@ -110,7 +110,7 @@ def _ask_once(hook: GrokVideoHook, request_id: object) -> Generation | None:
     return generation if generation.is_final else None
 
 
-def announce(context: Context, outlets: Iterable[Any], result: Mapping[str, Any]) -> None:
+def emit_asset_events(context: Context, outlets: Iterable[Any], result: Mapping[str, Any]) -> None:
     """Put the result into the events of the task's assets; an alias gets the saved file as its asset."""
     from airflow.providers.common.compat.sdk import Asset, AssetAlias
 

@@ -15,25 +15,25 @@ FACET = "grokVideo"
 _QUERY = re.compile(r"\?[^/]*=")
 
 
-class ReportsLineage:
-    """Lets an operator or sensor report to OpenLineage. It keeps in ``ending`` what is known when it ends."""
+class OpenLineageMixin:
+    """Lets an operator or sensor report to OpenLineage. It keeps in ``run_summary`` what is known when it ends."""
 
-    ending: Mapping[str, Any] | None = None
+    run_summary: Mapping[str, Any] | None = None
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """What a task that succeeded has read, written and spent."""
-        return lineage_of(self, self.ending or {})
+        return lineage_of(self, self.run_summary or {})
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """What a task that failed has read and spent."""
-        return lineage_of(self, self.ending or {})
+        return lineage_of(self, self.run_summary or {})
 
 
-def lineage_of(operator: Any, ending: Mapping[str, Any]) -> OperatorLineage[Any, Any]:
+def lineage_of(operator: Any, run_summary: Mapping[str, Any]) -> OperatorLineage[Any, Any]:
     """The datasets and the run facet of a task.
 
     :param operator: its arguments name the inputs.
-    :param ending: the task's result, or the verdict on a generation without a video.
+    :param run_summary: the task's result, or the verdict on a generation without a video.
     """
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import OutputDataset
@@ -42,14 +42,14 @@ def lineage_of(operator: Any, ending: Mapping[str, Any]) -> OperatorLineage[Any,
     from airflow_provider_grokvideo.lineage_facet import GrokVideoRunFacet
 
     outputs = []
-    if ending.get("path"):
-        namespace, name = dataset_name(ending["path"])
-        size = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(size=ending["size_bytes"])
+    if run_summary.get("path"):
+        namespace, name = dataset_name(run_summary["path"])
+        size = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(size=run_summary["size_bytes"])
         outputs = [OutputDataset(namespace, name, outputFacets={"outputStatistics": size})]
     facets = {}
-    if ending.get("request_id"):
+    if run_summary.get("request_id"):
         known = ("request_id", "status", "model", "duration", "cost_usd")
-        values: dict[str, Any] = {key: ending.get(key) for key in known}
+        values: dict[str, Any] = {key: run_summary.get(key) for key in known}
         facets = {FACET: GrokVideoRunFacet(**values)}
     return OperatorLineage(inputs=list(_inputs(operator)), outputs=outputs, run_facets=facets)
 

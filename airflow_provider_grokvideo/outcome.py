@@ -39,7 +39,7 @@ _ERRORS: Mapping[str, type[GrokVideoError]] = {
 }
 
 
-def event_of(stop: Stop, request_id: str, generation: Generation | None, polls: int) -> dict[str, Any]:
+def to_event(stop: Stop, request_id: str, generation: Generation | None, polls: int) -> dict[str, Any]:
     """The one event of a trigger: JSON primitives, no secrets.
 
     The video's URL is one: whoever has it has the video, and Airflow writes events into the task's log.
@@ -63,7 +63,7 @@ def event_of(stop: Stop, request_id: str, generation: Generation | None, polls: 
     return event
 
 
-def generation_of(event: Mapping[str, Any], timeout: float) -> Generation:
+def from_event(event: Mapping[str, Any], timeout: float) -> Generation:
     """The final generation that an event reports; where it is done, still without its URL.
 
     :param timeout: seconds that the wait was allowed, for the message.
@@ -124,7 +124,7 @@ def ending_error(generation: Generation) -> GenerationError:
     )
 
 
-def verdict_of(generation: Generation) -> dict[str, Any]:
+def failure_summary(generation: Generation) -> dict[str, Any]:
     """What is to be known of a generation that ended without a video: the XCom ``outcome``."""
     return {
         "request_id": generation.request_id,
@@ -136,7 +136,7 @@ def verdict_of(generation: Generation) -> dict[str, Any]:
     }
 
 
-def result_of(generation: Generation, landed: Landed | None, *, model: str, elapsed_seconds: float) -> dict[str, Any]:
+def to_result(generation: Generation, landed: Landed | None, *, model: str, elapsed_seconds: float) -> dict[str, Any]:
     """The small JSON object that a task returns; never the video itself.
 
     :param landed: ``None`` where nothing was landed.
@@ -157,7 +157,7 @@ def result_of(generation: Generation, landed: Landed | None, *, model: str, elap
     }
 
 
-def for_airflow(error: GrokVideoError, *, paid_for: bool = False) -> Exception:
+def to_airflow_exception(error: GrokVideoError, *, paid_for: bool = False) -> Exception:
     """The error as a task raises it: one that a retry cannot mend forbids the retry.
 
     :param paid_for: whether a generation is under way. A retry resumes it free of charge, so that all but a

@@ -15,9 +15,15 @@ from urllib.parse import quote
 from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
 from airflow_provider_grokvideo.api.download import VideoTooLargeError
-from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, invalid, without_query
+from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, without_query
+from airflow_provider_grokvideo.api.redaction import invalid_field
 from airflow_provider_grokvideo.api.text import file_stem
-from airflow_provider_grokvideo.exceptions import DownloadError, GrokVideoError, InvalidRequestError, StorageError
+from airflow_provider_grokvideo.exceptions import (
+    DownloadError,
+    GrokVideoError,
+    InvalidRequestError,
+    StorageError,
+)
 from airflow_provider_grokvideo.mp4 import Mp4Check
 from airflow_provider_grokvideo.repetition import attempts
 from airflow_provider_grokvideo.store_errors import can_pass, describe, package_for
@@ -170,7 +176,7 @@ def read_image(path: StorePath, name: str = "image") -> bytes:
         reason = describe(error, is_local=_file(opened).is_local)
         raise _fault(error, f"Cannot read {name} {_quoted(path)}: {reason}.") from error
     if len(content) > MAX_IMAGE_BYTES:
-        raise invalid(name, str(path), f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid_field(name, str(path), f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
     return content
 
 

@@ -45,7 +45,7 @@ def ours(url: str, ca: str, folder: Path, name: str) -> tuple[float, float, floa
 
     from airflow_provider_grokvideo.api.client import GrokVideoClient
     from airflow_provider_grokvideo.api.generation import Generation
-    from airflow_provider_grokvideo.api.protocol import Settings
+    from airflow_provider_grokvideo.api.settings import Settings
     from airflow_provider_grokvideo.storage import land
 
     # What counts is the video, not the code that is imported first.

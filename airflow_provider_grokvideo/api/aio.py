@@ -23,8 +23,8 @@ from airflow_provider_grokvideo.api import protocol
 from airflow_provider_grokvideo.api.exchange import MAX_LINE, BodyReader, HTTPResponse, describe_cause
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.network import Proxy, check_socks_support, resolve_route
-from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.api.rate_limit import AdaptiveRate, RateLimiter
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import TransportError
 
 TOO_MANY_REQUESTS = 429

@@ -10,11 +10,11 @@ from typing import Self
 
 from airflow_provider_grokvideo.api import protocol
 from airflow_provider_grokvideo.api.download import open_video
-from airflow_provider_grokvideo.api.exchange import HTTPResponse, exchange_seconds
+from airflow_provider_grokvideo.api.exchange import HTTPRequest, HTTPResponse, exchange_seconds
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, explain_rejected_model
-from airflow_provider_grokvideo.api.protocol import Call, Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.api.transport import ExchangeError, RoutedAdapter, exchange
 from airflow_provider_grokvideo.exceptions import RequestRejectedError, TransportError
 
@@ -38,7 +38,7 @@ class GrokVideoClient:
         :raises SubmissionUnknownError: it cannot be known whether the API accepted.
         :raises ApiError: the API refused.
         """
-        call = protocol.submit_call(self.settings, request)
+        call = protocol.submit_request(self.settings, request)
         # A kept-alive connection may just be closing; on a new one a lost answer is not mistaken for that.
         adapter = RoutedAdapter(self.settings)
         try:
@@ -58,7 +58,7 @@ class GrokVideoClient:
         :raises TransportError: no answer.
         :raises ApiError: what the API said instead.
         """
-        answer = self._get(protocol.poll_call(self.settings, request_id))
+        answer = self._get(protocol.poll_request(self.settings, request_id))
         return protocol.read_poll(self.settings, request_id, answer)
 
     def list_models(self) -> list[str]:
@@ -67,7 +67,7 @@ class GrokVideoClient:
         :raises TransportError: no answer.
         :raises ApiError: key refused, or no such API there.
         """
-        return protocol.read_models(self.settings, self._get(protocol.models_call(self.settings)))
+        return protocol.read_models(self.settings, self._get(protocol.models_request(self.settings)))
 
     def open_video(self, url: str, *, max_bytes: float = math.inf) -> AbstractContextManager[Iterator[bytes]]:
         """Open a finished video, without the key: its host is not the API's. Yields its bytes as they come.
@@ -92,7 +92,7 @@ class GrokVideoClient:
     ) -> None:
         self.close()
 
-    def _get(self, call: Call) -> HTTPResponse:
+    def _get(self, call: HTTPRequest) -> HTTPResponse:
         try:
             return exchange(self._adapter, call, exchange_seconds(self.settings.request_timeout, call.body))
         except ExchangeError as error:

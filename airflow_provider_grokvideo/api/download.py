@@ -22,7 +22,7 @@ import requests
 import urllib3
 from urllib3.util.connection import create_connection
 
-from airflow_provider_grokvideo.api.protocol import Settings
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.api.transport import RoutedAdapter
 from airflow_provider_grokvideo.exceptions import DownloadError, GrokVideoError
 

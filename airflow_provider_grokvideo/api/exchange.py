@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 MAX_BODY_BYTES = 1024 * 1024
 """Bytes of a response's body that are read, as they are sent and also decoded."""
@@ -15,6 +16,16 @@ MIN_UPLOAD_SPEED = 128 * 1024
 """Bytes per second at which a large request is expected to be sent, at least."""
 _MAX_ENCODINGS = 3
 _MAX_CAUSES = 20
+
+
+@dataclass(frozen=True)
+class HTTPRequest:
+    """One HTTP request to send."""
+
+    method: Literal["GET", "POST"]
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from airflow_provider_grokvideo.api.redaction import redact_value
-from airflow_provider_grokvideo.exceptions import InvalidRequestError
+from airflow_provider_grokvideo.api.redaction import invalid_field
 
 Media = str | Mapping[str, Any] | os.PathLike[str]
 MediaKind = Literal["image", "video", "audio"]
@@ -48,7 +47,7 @@ def image_data_uri(content: bytes, *, name: str = "image", given: str = "") -> s
     :raises InvalidRequestError: the content is no JPEG, PNG or WebP image, or is too large.
     """
     if len(content) > MAX_IMAGE_BYTES:
-        raise invalid(name, given, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid_field(name, given, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
     mime_type = _image_type(name, given, content)
     return f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
 
@@ -58,7 +57,7 @@ def _image_type(name: str, given: str, content: bytes) -> str:
     if found in _ACCEPTED_IMAGES:
         return _ACCEPTED_IMAGES[found]
     about = f"its content is {found}" if found else "its content is not JPEG, PNG or WebP"
-    raise invalid(name, given, f"a JPEG, PNG or WebP image; {about}. Convert it")
+    raise invalid_field(name, given, f"a JPEG, PNG or WebP image; {about}. Convert it")
 
 
 def is_web_url(value: object) -> bool:
@@ -70,19 +69,6 @@ def is_web_url(value: object) -> bool:
         return parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
         return False
-
-
-def shown(value: object, limit: int = 200) -> str:
-    """A value as it may stand in a message or log: short, without image bytes, without a URL's signature."""
-    redacted = redact_value(value)
-    text = redacted if isinstance(redacted, str) else repr(redacted)
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
-
-
-def invalid(name: str, value: object, allowed: str) -> InvalidRequestError:
-    """The error that names a field, its value as it may be shown, and what is allowed."""
-    text = shown(value)
-    return InvalidRequestError(f"{name}={repr(text) if text == value else text} is not allowed; allowed: {allowed}")
 
 
 def path_text(value: object) -> str | None:
@@ -109,16 +95,16 @@ def validate_media(name: str, media: object, what: MediaKind) -> str | Mapping[s
         elif what != "audio" and set(media) == {"file_id"} and _is_text(media["file_id"]):
             return {"file_id": media["file_id"]}
         else:
-            raise invalid(name, media, "{'url': …} or {'file_id': …}")
+            raise invalid_field(name, media, "{'url': …} or {'file_id': …}")
     media = path_text(media) or media
     path_too = ", or a path to read it from" if what == "image" else "; a path is not: the API fetches it itself"
     allowed = f"an http(s) URL or a base64 data URI of the {what}{path_too}"
     if not isinstance(media, str) or not media.strip():
-        raise invalid(name, media, allowed)
+        raise invalid_field(name, media, allowed)
     if media.lower().startswith("data:"):
         _check_data_uri(name, media, what)
     elif not is_web_url(media) and (what != "image" or media.lower().startswith(("http:", "https:"))):
-        raise invalid(name, media, allowed)
+        raise invalid_field(name, media, allowed)
     return media
 
 
@@ -130,15 +116,15 @@ def _check_data_uri(name: str, uri: str, what: MediaKind) -> None:
     head, comma, content = uri.partition(",")
     allowed = f"data:{what}/…;base64,<base64 of the {what}>"
     if not comma or not head.lower().startswith(f"data:{what}/") or not head.lower().endswith(";base64"):
-        raise invalid(name, uri, allowed)
+        raise invalid_field(name, uri, allowed)
     if what == "image" and len(content) > MAX_IMAGE_BYTES * 4 // 3 + 4:
-        raise invalid(name, uri, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid_field(name, uri, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
     try:
         decoded = base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError):
-        raise invalid(name, uri, allowed) from None
+        raise invalid_field(name, uri, allowed) from None
     if not decoded:
-        raise invalid(name, uri, allowed)
+        raise invalid_field(name, uri, allowed)
     if what == "image":
         _image_type(name, uri, decoded)
 

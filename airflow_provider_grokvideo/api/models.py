@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from airflow_provider_grokvideo.api.media import invalid, shown
+from airflow_provider_grokvideo.api.redaction import invalid_field, redact
 from airflow_provider_grokvideo.exceptions import ApiError, InvalidRequestError, RequestRejectedError
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def check_cost(cost: Decimal | None, ceiling: object, request: VideoRequest) -> 
     """
     limit = _decimal(ceiling)
     if limit is None:
-        raise invalid("max_cost_usd", ceiling, "a number of US dollars, 0 or more")
+        raise invalid_field("max_cost_usd", ceiling, "a number of US dollars, 0 or more")
     if cost is None:
         raise InvalidRequestError(
             f"Not sent: max_cost_usd={ceiling} cannot be checked. {_why_unknown(request)} Nothing was billed."
@@ -258,24 +258,26 @@ def read_prices(given: object) -> Prices:
     :raises InvalidRequestError: names the model and the unit that is wrong.
     """
     if not isinstance(given, Mapping):
-        raise invalid("prices", given, '{"<model>": {"480p": <US dollars per second>, …, "image": <US dollars each>}}')
+        raise invalid_field(
+            "prices", given, '{"<model>": {"480p": <US dollars per second>, …, "image": <US dollars each>}}'
+        )
     return {**PRICES, **{str(name): _read_units(str(name), units) for name, units in given.items()}}
 
 
 def _read_units(name: str, given: object) -> dict[str, Decimal]:
     allowed = f"US dollars for {', '.join(RESOLUTIONS)} (each second), image (each) and input_video (each second)"
     if not isinstance(given, Mapping) or not given:
-        raise invalid(f"prices[{name!r}]", given, allowed)
+        raise invalid_field(f"prices[{name!r}]", given, allowed)
     read: dict[str, Decimal] = {}
     for unit, price in given.items():
         if unit not in UNITS:
-            raise InvalidRequestError(f"prices[{name!r}] has the unknown unit {shown(unit)!r}; allowed: {allowed}")
+            raise InvalidRequestError(f"prices[{name!r}] has the unknown unit {redact(unit)!r}; allowed: {allowed}")
         amount = _decimal(price)
         if amount is None:
-            raise invalid(f"prices[{name!r}][{unit!r}]", price, "a number of US dollars, 0 or more")
+            raise invalid_field(f"prices[{name!r}][{unit!r}]", price, "a number of US dollars, 0 or more")
         read[str(unit)] = amount
     if not set(read) - set(INPUT_UNITS):
-        raise invalid(f"prices[{name!r}]", dict(given), allowed)
+        raise invalid_field(f"prices[{name!r}]", dict(given), allowed)
     known = find_model(name)
     listed = known.prices if known else {}
     return {**{unit: listed[unit] for unit in INPUT_UNITS if unit in listed}, **read}

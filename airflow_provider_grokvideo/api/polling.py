@@ -25,19 +25,19 @@ FAILURE_TOLERANCE = 600.0
 """Seconds for which polls may fail one after another before the wait is ended."""
 REFUSAL_TOLERANCE = 60.0
 """Seconds for which polls may be refused (unknown id, bad request): gateways learn of a fresh id late."""
-AUTHENTICATION_STRIKES = 3
+MAX_AUTH_FAILURES = 3
 """Refusals of the key, one after another, that are believed; the first is met by a fresh connection."""
 REPORT_INTERVAL = 60.0
 """Seconds after which a wait is mentioned in the log though nothing changed."""
 DEADLINE_GRACE = 10.0
 """Seconds past the deadline, or past a later start, for which a poll that fails is repeated: a wait that ends is to
 end on what the API says. What it takes until a poll may be sent, and until it is answered, comes on top."""
-_QUIET_AFTER = 60.0
+_BACKOFF_AFTER = 60.0
 _JITTER = 0.1
 
 
 @dataclass(frozen=True)
-class Ask:
+class PollAgain:
     """Ask again after ``delay`` seconds."""
 
     delay: float
@@ -52,7 +52,7 @@ class Stop:
     error: GrokVideoError | None = None
 
 
-Decision = Ask | Stop
+Decision = PollAgain | Stop
 
 
 class Poller:
@@ -76,7 +76,7 @@ class Poller:
         self.deadline = deadline
         self.polls = 0
         self.generation: Generation | None = None
-        self.began = now
+        self.started_at = now
         self._uniform = uniform
         self._failing_since: float | None = None
         self._strikes = 0
@@ -90,9 +90,9 @@ class Poller:
     def first_delay(self) -> float:
         """Seconds until the first poll: spread, so that waits that start together do not ask together."""
         delay = self._uniform(self.poll_interval / 2, self.poll_interval)
-        return min(delay, max(0.0, self.deadline - self.began))
+        return min(delay, max(0.0, self.deadline - self.started_at))
 
-    def answered(self, generation: Generation, now: float) -> Decision:
+    def on_generation(self, generation: Generation, now: float) -> Decision:
         """Decide on what the API said."""
         self.polls += 1
         self.generation = generation
@@ -106,7 +106,7 @@ class Poller:
             self._reported = news
         return self._again(self._interval(now), now, news, ends_at=self.deadline)
 
-    def failed(self, error: GrokVideoError, now: float) -> Decision:
+    def on_error(self, error: GrokVideoError, now: float) -> Decision:
         """Decide on a poll that brought no generation."""
         self.polls += 1
         if self._failing_since is None:
@@ -114,14 +114,14 @@ class Poller:
         if not self._is_tolerable(error, now):
             return Stop("error", error)
         asked = error.retry_after if isinstance(error, RateLimitError) else None
-        ends_at = max(self.deadline, self.began) + DEADLINE_GRACE
+        ends_at = max(self.deadline, self.started_at) + DEADLINE_GRACE
         return self._again(max(self._interval(now), asked or 0.0), now, str(error), ends_at=ends_at)
 
     def _is_tolerable(self, error: GrokVideoError, now: float) -> bool:
         failing_for = now - (self._failing_since or now)
         if isinstance(error, AuthenticationError):
             self._strikes += 1
-            return self._strikes < AUTHENTICATION_STRIKES
+            return self._strikes < MAX_AUTH_FAILURES
         self._strikes = 0
         passing = isinstance(error, TransportError | RateLimitError | ServerError)
         return failing_for < (FAILURE_TOLERANCE if passing else REFUSAL_TOLERANCE)
@@ -134,14 +134,14 @@ class Poller:
             self._reported, self._reported_at = news, now
         delay = interval * self._uniform(1, 1 + _JITTER)
         # A poll falls on the deadline: a video that is done by then is not given up.
-        return Ask(min(delay, (self.deadline if now < self.deadline else ends_at) - now), report)
+        return PollAgain(min(delay, (self.deadline if now < self.deadline else ends_at) - now), report)
 
     def _interval(self, now: float) -> float:
         """Half of the time probably left, where progress tells; slower where nothing changes for long.
 
         Half, because progress is no promise: where it speeds up, the end is still noticed early enough.
         """
-        interval = self.poll_interval * (2 if now - self._changed_at > _QUIET_AFTER else 1)
+        interval = self.poll_interval * (2 if now - self._changed_at > _BACKOFF_AFTER else 1)
         if self._speed and self._progress is not None:
             # Progress that moves in steps may be all but one step further than it says.
             left = (100 - self._progress - self._step) / self._speed - (now - self._changed_at)

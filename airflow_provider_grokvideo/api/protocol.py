@@ -10,13 +10,12 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
 from urllib.parse import quote, urlsplit
 
-from airflow_provider_grokvideo.api.exchange import HTTPResponse
+from airflow_provider_grokvideo.api.exchange import HTTPRequest, HTTPResponse
 from airflow_provider_grokvideo.api.generation import Generation, is_moderation, read_error, read_generation
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.api.text import NAME_LIMIT, clean, is_usable_id, shown_id
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
@@ -31,9 +30,6 @@ from airflow_provider_grokvideo.exceptions import (
     SubmissionUnknownError,
     TransportError,
 )
-
-COMETAPI_URL = "https://api.cometapi.com/grok/v1"
-COMETAPI_HOST = "api.cometapi.com"
 
 _OUT_OF_CREDIT = re.compile(
     r"credit|spending limit|insufficient|\bbalance\b|quota_not_enough|quota_failed|licen[cs]es|billing|额度",
@@ -50,57 +46,6 @@ _SUMMARY_LIMIT = 200
 """Bytes of an unreadable body that a message quotes."""
 _LONGEST_INTEGER = 40
 """Digits. Python refuses to read thousands of them, and no field of the API has so many."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Where the API is and how to talk to it. Two equal settings may share one client.
-
-    :param base_url: e.g. ``https://api.cometapi.com/grok/v1``, without a slash at the end.
-    :param api_key: the bearer key.
-    :param model: the model of requests that name none.
-    :param request_timeout: seconds for one HTTP call.
-    :param max_requests_per_second: of one process, while polling.
-    :param proxy: URL of a proxy, also for fetching videos; default: the environment's.
-    :param verify: check TLS certificates: yes, no, or against this CA file.
-    :param max_submissions_per_second: of one process; ``None`` for no limit.
-    :param allow_private_hosts: whether videos may be fetched from private and link-local addresses.
-    :param conn_id: the Airflow connection, for messages.
-    """
-
-    base_url: str = COMETAPI_URL
-    api_key: str = field(default="", repr=False)
-    model: str | None = None
-    request_timeout: float = 30.0
-    max_requests_per_second: float = 20.0
-    proxy: str | None = field(default=None, repr=False)
-    verify: bool | str = True
-    max_submissions_per_second: float | None = None
-    allow_private_hosts: bool = True
-    conn_id: str = field(default="", compare=False)
-
-    @property
-    def connection(self) -> str:
-        """The connection as messages name it."""
-        return f"connection {self.conn_id!r}" if self.conn_id else "the connection"
-
-    @property
-    def speaks_xai(self) -> bool:
-        """Whether this address speaks xAI's own API: everything that is not below ``/grok``."""
-        return "/grok/" not in urlsplit(self.base_url).path + "/"
-
-
-@dataclass(frozen=True)
-class Call:
-    """One HTTP request to send."""
-
-    method: Literal["GET", "POST"]
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes | None = field(default=None, repr=False)
-
-
-Answer = HTTPResponse
 
 
 def headers(settings: Settings) -> dict[str, str]:
@@ -120,10 +65,10 @@ def headers(settings: Settings) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}", "Accept": "application/json"}
 
 
-def submit_call(settings: Settings, request: VideoRequest) -> Call:
+def submit_request(settings: Settings, request: VideoRequest) -> HTTPRequest:
     """The paid POST."""
     body = json.dumps(request.body()).encode()
-    return Call(
+    return HTTPRequest(
         "POST",
         settings.base_url + request.path,
         {**headers(settings), "Content-Type": "application/json"},
@@ -143,39 +88,39 @@ def poll_url(settings: Settings, request_id: str) -> str:
     return f"{settings.base_url}/videos/{quote(request_id, safe='')}"
 
 
-def poll_call(settings: Settings, request_id: str) -> Call:
+def poll_request(settings: Settings, request_id: str) -> HTTPRequest:
     """The GET that asks how a generation is doing."""
-    return Call("GET", poll_url(settings, request_id), headers(settings))
+    return HTTPRequest("GET", poll_url(settings, request_id), headers(settings))
 
 
-def models_call(settings: Settings) -> Call:
+def models_request(settings: Settings) -> HTTPRequest:
     """A GET that needs the key and costs nothing, at the root of the same origin."""
     parts = urlsplit(settings.base_url)
-    return Call("GET", f"{parts.scheme}://{parts.netloc}/v1/models", headers(settings))
+    return HTTPRequest("GET", f"{parts.scheme}://{parts.netloc}/v1/models", headers(settings))
 
 
-def read_submission(settings: Settings, answer: Answer) -> str:
+def read_submission(settings: Settings, response: HTTPResponse) -> str:
     """The ``request_id`` of an accepted submission.
 
     :raises ApiError: the API refused; nothing was accepted. ``RateLimitError`` may be tried again.
     :raises SubmissionUnknownError: it cannot be known whether the API accepted.
     """
-    if 200 <= answer.status < 300:
-        candidates = _request_ids(_json(answer))
+    if 200 <= response.status < 300:
+        candidates = _request_ids(_json(response))
         usable = next((one for one in candidates if is_usable_id(one, settings.api_key)), None)
         if usable is not None:
             return usable
         if candidates:
             raise SubmissionUnknownError(
-                f"the API answered HTTP {answer.status} with a request_id that cannot be used: "
+                f"the API answered HTTP {response.status} with a request_id that cannot be used: "
                 f"{clean(candidates[0], settings.api_key)!r}"
             )
         raise SubmissionUnknownError(
-            f"the API answered HTTP {answer.status} without a request_id: {_summarize_body(settings, answer)}"
+            f"the API answered HTTP {response.status} without a request_id: {_summarize_body(settings, response)}"
         )
-    error = read_api_error(settings, answer)
+    error = read_api_error(settings, response)
     accepted_maybe = (
-        isinstance(error, ServerError) or answer.status == 303 or answer.status < 200
+        isinstance(error, ServerError) or response.status == 303 or response.status < 200
     ) and error.code not in _FINAL_SERVER_CODES
     if accepted_maybe:
         raise SubmissionUnknownError(f"the API answered with an error after taking the request: {error}")
@@ -183,7 +128,7 @@ def read_submission(settings: Settings, answer: Answer) -> str:
 
 
 def submission_transport_error(reason: str, *, body_sent: bool) -> GrokVideoError:
-    """Return the error for a submission that got no answer.
+    """Return the error for a submission that got no response.
 
     :param reason: what the transport said.
     :param body_sent: whether any byte of the body was handed to the connection. Headers alone are no request.
@@ -193,29 +138,29 @@ def submission_transport_error(reason: str, *, body_sent: bool) -> GrokVideoErro
     return TransportError(f"the submission did not reach the API: {reason}", delivered=False)
 
 
-def read_poll(settings: Settings, request_id: str, answer: Answer) -> Generation:
+def read_poll(settings: Settings, request_id: str, response: HTTPResponse) -> Generation:
     """The generation that a poll's answer describes.
 
     :raises ApiError: what the answer says instead.
     """
     request_id = shown_id(request_id, settings.api_key)
-    if 200 <= answer.status < 300:
-        document = _json(answer)
+    if 200 <= response.status < 300:
+        document = _json(response)
         if document is _UNREADABLE:
             raise ServerError(
-                f"the answer is not JSON: {_summarize_body(settings, answer)}",
-                status=answer.status,
+                f"the answer is not JSON: {_summarize_body(settings, response)}",
+                status=response.status,
                 request_id=request_id,
             )
         generation = read_generation(request_id, document, settings.api_key)
         if not generation.is_final and not generation.raw_status:
             code, message = read_error(document, settings.api_key)
             if _NOT_FOUND.search(code):
-                raise GenerationNotFoundError(message, status=answer.status, code=code, request_id=request_id)
+                raise GenerationNotFoundError(message, status=response.status, code=code, request_id=request_id)
         return generation
-    code, message = _error_fields(settings, answer)
-    if answer.status in {400, 403, 422} and is_moderation(code, message):
-        document = _json(answer)
+    code, message = _error_fields(settings, response)
+    if response.status in {400, 403, 422} and is_moderation(code, message):
+        document = _json(response)
         refused = read_generation(request_id, document if isinstance(document, Mapping) else {}, settings.api_key)
         return Generation(
             refused.request_id,
@@ -225,37 +170,37 @@ def read_poll(settings: Settings, request_id: str, answer: Answer) -> Generation
             error_code=code,
             error_message=message,
         )
-    raise read_api_error(settings, answer, request_id)
+    raise read_api_error(settings, response, request_id)
 
 
-def read_models(settings: Settings, answer: Answer) -> list[str]:
+def read_models(settings: Settings, response: HTTPResponse) -> list[str]:
     """The names of the models that the key may use.
 
     :raises ApiError: the key is refused, or this is not the API.
     """
-    if answer.status != 200:
-        raise read_api_error(settings, answer)
-    document = _json(answer)
+    if response.status != 200:
+        raise read_api_error(settings, response)
+    document = _json(response)
     if not isinstance(document, Mapping):
-        raise ServerError(f"the answer is not JSON: {_summarize_body(settings, answer)}", status=answer.status)
+        raise ServerError(f"the answer is not JSON: {_summarize_body(settings, response)}", status=response.status)
     listed = document.get("data") or document.get("models")
     models = listed if isinstance(listed, list) else []
     names = [model["id"] for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str)]
     return [clean(name, settings.api_key, NAME_LIMIT) for name in names]
 
 
-def read_api_error(settings: Settings, answer: Answer, request_id: str | None = None) -> ApiError:
+def read_api_error(settings: Settings, response: HTTPResponse, request_id: str | None = None) -> ApiError:
     """The typed error of an answer that is not a success."""
     request_id = request_id and shown_id(request_id, settings.api_key)
-    code, message = _error_fields(settings, answer)
-    message = message or f"the API answered {_summarize_body(settings, answer)}"
-    status = answer.status
+    code, message = _error_fields(settings, response)
+    message = message or f"the API answered {_summarize_body(settings, response)}"
+    status = response.status
     words = f"{code} {message}"
     out_of_credit = bool(_OUT_OF_CREDIT.search(words))
     if status == 429 and (_RATE_LIMITED.search(words) or not out_of_credit):
         return RateLimitError(
             message,
-            retry_after=retry_after(answer.headers),
+            retry_after=retry_after(response.headers),
             code=code,
             request_id=request_id,
         )
@@ -282,9 +227,9 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _error_fields(settings: Settings, answer: Answer) -> tuple[str, str]:
+def _error_fields(settings: Settings, response: HTTPResponse) -> tuple[str, str]:
     """Return code and message of an error, clean."""
-    return read_error(_json(answer), settings.api_key)
+    return read_error(_json(response), settings.api_key)
 
 
 def retry_after(response_headers: Mapping[str, str]) -> float | None:
@@ -301,14 +246,14 @@ def retry_after(response_headers: Mapping[str, str]) -> float | None:
 _UNREADABLE = object()
 
 
-def _json(answer: Answer) -> object:
+def _json(response: HTTPResponse) -> object:
     """Return the parsed body, ``None`` for an empty one, ``_UNREADABLE`` for what is no JSON."""
-    if answer.body_error:
+    if response.body_error:
         return _UNREADABLE
-    if not answer.body.strip():
+    if not response.body.strip():
         return None
     try:
-        return _DECODER.decode(answer.body.decode(json.detect_encoding(answer.body), "surrogatepass"))
+        return _DECODER.decode(response.body.decode(json.detect_encoding(response.body), "surrogatepass"))
     except (ValueError, RecursionError):
         return _UNREADABLE
 
@@ -335,15 +280,15 @@ def _request_ids(document: object) -> list[str]:
     return [stripped for value in found if isinstance(value, str) and (stripped := value.strip())]
 
 
-def _summarize_body(settings: Settings, answer: Answer) -> str:
+def _summarize_body(settings: Settings, response: HTTPResponse) -> str:
     """Return status, type and the first words of a body."""
-    text = clean(answer.body[:4096].decode("utf-8", "replace"), settings.api_key)
-    if len(answer.body) > 4096:
+    text = clean(response.body[:4096].decode("utf-8", "replace"), settings.api_key)
+    if len(response.body) > 4096:
         # The first half of a key may stand at the end.
         text = text[: max(0, len(text) - 8 * len(settings.api_key))]
     text = clean(text, limit=_SUMMARY_LIMIT)
-    kind = clean(answer.headers.get("content-type", "").split(";")[0], settings.api_key, NAME_LIMIT)
-    about = f"HTTP {answer.status}{f' {kind}' if kind else ''}"
-    if answer.body_error:
-        return f"{about}, {answer.body_error}"
+    kind = clean(response.headers.get("content-type", "").split(";")[0], settings.api_key, NAME_LIMIT)
+    about = f"HTTP {response.status}{f' {kind}' if kind else ''}"
+    if response.body_error:
+        return f"{about}, {response.body_error}"
     return f"{about}: {text}" if text else f"{about} without a body"

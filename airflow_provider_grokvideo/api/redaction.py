@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from urllib.parse import unquote
 
+from airflow_provider_grokvideo.exceptions import InvalidRequestError
+
 HIDDEN = "***"
 _MAX_DEPTH = 50
 _DATA_HEAD = 40
@@ -30,6 +32,19 @@ _DATA_URI = re.compile(
 )
 _WEB = ("http:", "https:", "ws:", "wss:", "ftp:", "ftps:", "//")
 """Schemes whose URLs have a query and a fragment. In a store, ``?`` and ``#`` may be part of a file's name."""
+
+
+def redact(value: object, limit: int = 200) -> str:
+    """Return a value as it may stand in a message or log: short, without image bytes, without a URL's signature."""
+    redacted = redact_value(value)
+    text = redacted if isinstance(redacted, str) else repr(redacted)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+
+
+def invalid_field(name: str, value: object, allowed: str) -> InvalidRequestError:
+    """Return the error that names a field, its value as it may be shown, and what is allowed."""
+    text = redact(value)
+    return InvalidRequestError(f"{name}={repr(text) if text == value else text} is not allowed; allowed: {allowed}")
 
 
 def redact_value(value: object, depth: int = 0) -> object:

@@ -15,12 +15,12 @@ from typing import Any, get_args
 from airflow_provider_grokvideo.api.media import (
     Media,
     image_data_uri,
-    invalid,
     is_path,
     media_to_json,
     validate_media,
 )
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, DURATIONS, RESOLUTIONS, XAI_ASPECT_RATIOS, Kind
+from airflow_provider_grokvideo.api.redaction import invalid_field
 from airflow_provider_grokvideo.api.validation import (
     validate_audios,
     validate_choice,
@@ -93,7 +93,7 @@ class VideoRequest:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise invalid("kind", self.kind, f"one of {', '.join(get_args(Kind))}")
+            raise invalid_field("kind", self.kind, f"one of {', '.join(get_args(Kind))}")
         for name in ("model", "user"):
             validate_text(name, getattr(self, name))
         self._set(duration=validate_duration(self.kind, self.duration))
@@ -116,7 +116,7 @@ class VideoRequest:
         names = [field.name for field in fields(cls)]
         for name in given:
             if name not in names:
-                raise invalid(str(name), given[name], f"no such field; the fields are {', '.join(names)}")
+                raise invalid_field(str(name), given[name], f"no such field; the fields are {', '.join(names)}")
         return cls(**given)
 
     @property
@@ -170,7 +170,7 @@ class VideoRequest:
         """
         for name, media in self.images.items():
             if is_path(media):
-                raise invalid(name, media, "a path must be read first (with_inlined_images)")
+                raise invalid_field(name, media, "a path must be read first (with_inlined_images)")
         body: dict[str, Any] = {
             "model": self.model or DEFAULT_MODEL,
             "prompt": self.prompt,
@@ -213,21 +213,21 @@ class VideoRequest:
     def _check_kind(self) -> None:
         if self.kind == "generation":
             if self.video is not None:
-                raise invalid("video", self.video, "nothing on a generation; kind must be edit or extension")
+                raise invalid_field("video", self.video, "nothing on a generation; kind must be edit or extension")
             return
         for name in ("aspect_ratio", "resolution"):
             if getattr(self, name) is not None:
-                raise invalid(name, getattr(self, name), f"nothing: an {self.kind} keeps that of its video")
+                raise invalid_field(name, getattr(self, name), f"nothing: an {self.kind} keeps that of its video")
         for name in _GENERATION_ONLY:
             if getattr(self, name) is not None:
-                raise invalid(name, getattr(self, name), f"nothing on an {self.kind}")
+                raise invalid_field(name, getattr(self, name), f"nothing on an {self.kind}")
         if self.video is None:
-            raise invalid("video", None, f"the video to {'edit' if self.kind == 'edit' else 'extend'}")
+            raise invalid_field("video", None, f"the video to {'edit' if self.kind == 'edit' else 'extend'}")
         if self.kind == "extension" and self.user is not None:
-            raise invalid("user", self.user, "nothing on an extension")
+            raise invalid_field("user", self.user, "nothing on an extension")
 
     def _check_prompt(self) -> None:
         if self.prompt is None and self.images:
             return
         if not isinstance(self.prompt, str) or not self.prompt.strip():
-            raise invalid("prompt", self.prompt, "a text that is not empty")
+            raise invalid_field("prompt", self.prompt, "a text that is not empty")

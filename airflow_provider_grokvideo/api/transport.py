@@ -13,9 +13,9 @@ from urllib3 import PoolManager
 from urllib3.exceptions import ReadTimeoutError
 
 from airflow_provider_grokvideo.api.connections import POOLS, Watchdog, proxy_manager
-from airflow_provider_grokvideo.api.exchange import BodyReader, HTTPResponse, describe_cause
+from airflow_provider_grokvideo.api.exchange import BodyReader, HTTPRequest, HTTPResponse, describe_cause
 from airflow_provider_grokvideo.api.network import check_socks_support, parse_proxy, resolve_route
-from airflow_provider_grokvideo.api.protocol import Call, Settings
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError
 
 READ_SIZE = 64 * 1024
@@ -32,7 +32,7 @@ class ExchangeError(Exception):
         self.body_sent = body_sent
 
 
-def exchange(adapter: RoutedAdapter, call: Call, seconds: float) -> HTTPResponse:
+def exchange(adapter: RoutedAdapter, call: HTTPRequest, seconds: float) -> HTTPResponse:
     """Send a request and read the response, both within a time. Redirects, cookies and ``.netrc`` are ignored.
 
     :param adapter: has the connections and knows the route.
@@ -56,7 +56,7 @@ def exchange(adapter: RoutedAdapter, call: Call, seconds: float) -> HTTPResponse
     raise ExchangeError(reason, body_sent=body is not None and body.is_started)
 
 
-def _send(adapter: RoutedAdapter, call: Call, body: _TrackedBody | None, seconds: float) -> HTTPResponse:
+def _send(adapter: RoutedAdapter, call: HTTPRequest, body: _TrackedBody | None, seconds: float) -> HTTPResponse:
     headers = {"User-Agent": requests.utils.default_user_agent(), **call.headers, "Accept-Encoding": "identity"}
     # Not by a session: it follows redirects half way, reading the body and parsing the target, also when told not to.
     request = requests.Request(call.method, call.url, headers=headers, data=body).prepare()

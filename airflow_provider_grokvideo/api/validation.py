@@ -12,7 +12,7 @@ from itertools import islice
 from numbers import Number
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_grokvideo.api.media import invalid, is_web_url, path_text, validate_media, without_query
+from airflow_provider_grokvideo.api.media import is_web_url, path_text, validate_media, without_query
 from airflow_provider_grokvideo.api.models import (
     ASPECT_RATIOS,
     DEFAULT_MODEL,
@@ -26,6 +26,7 @@ from airflow_provider_grokvideo.api.models import (
     Model,
     find_model,
 )
+from airflow_provider_grokvideo.api.redaction import invalid_field
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.request import VideoRequest
@@ -50,13 +51,13 @@ _NUMBER = re.compile(r"\d{1,40}(\.\d{0,40})?|\.\d{1,40}")
 def validate_text(name: str, value: object) -> None:
     """Refuse what is neither ``None`` nor a text."""
     if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise invalid(name, value, "a text that is not empty, or nothing")
+        raise invalid_field(name, value, "a text that is not empty, or nothing")
 
 
 def validate_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     """Refuse what is neither ``None`` nor one of some texts."""
     if value is not None and not (isinstance(value, str) and value in allowed):
-        raise invalid(name, value, f"one of {', '.join(allowed)}")
+        raise invalid_field(name, value, f"one of {', '.join(allowed)}")
 
 
 def validate_flag(name: str, value: object) -> bool | None:
@@ -66,7 +67,7 @@ def validate_flag(name: str, value: object) -> bool | None:
     if flag is None and value is None:
         return None
     if not isinstance(flag, bool):
-        raise invalid(name, value, "True or False")
+        raise invalid_field(name, value, "True or False")
     return flag
 
 
@@ -88,7 +89,7 @@ def validate_whole(name: str, value: object, shortest: int, longest: int, unit: 
     """Return a whole number within limits, given as any type of number or as text."""
     number = to_number(value)
     if number is None or not shortest <= number <= longest or number != int(number):
-        raise invalid(name, value, f"{unit} from {shortest} to {longest}")
+        raise invalid_field(name, value, f"{unit} from {shortest} to {longest}")
     return int(number)
 
 
@@ -100,7 +101,7 @@ def validate_seconds(name: str, value: object) -> float:
     number = value.total_seconds() if isinstance(value, timedelta) else value
     seconds = None if isinstance(number, str) else to_number(number)
     if seconds is None or seconds <= 0:
-        raise invalid(name, value, "a number of seconds above 0, or a timedelta")
+        raise invalid_field(name, value, "a number of seconds above 0, or a timedelta")
     return float(seconds)
 
 
@@ -114,10 +115,10 @@ def validate_list(name: str, value: object, longest: int, what: str, item: Calla
     allowed = f"a list of up to {longest} {what}"
     unordered = isinstance(value, str | bytes | bytearray | Mapping | Set) or path_text(value) is not None
     if unordered or not isinstance(value, Iterable):
-        raise invalid(name, value, allowed)
+        raise invalid_field(name, value, allowed)
     items = tuple(islice(value, longest + 1))
     if len(items) > longest:
-        raise invalid(name, value if isinstance(value, list | tuple) else items, allowed)
+        raise invalid_field(name, value if isinstance(value, list | tuple) else items, allowed)
     return tuple(item(f"{name}[{index}]", one) for index, one in enumerate(items))
 
 
@@ -128,7 +129,7 @@ def validate_duration(kind: Kind, value: object) -> int | None:
     """Return the duration to ask for, the default where none is given."""
     if kind == "edit":
         if value is not None:
-            raise invalid("duration", value, "nothing: an edit keeps that of its video")
+            raise invalid_field("duration", value, "nothing: an edit keeps that of its video")
         return None
     limits = DURATIONS[kind]
     return limits.default if value is None else validate_whole("duration", value, limits.shortest, limits.longest)
@@ -153,10 +154,10 @@ def validate_keyframes(value: object, duration: int) -> tuple[dict[str, Any], ..
 
     def keyframe(name: str, value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping) or set(value) != {"image", "timestamp_s"}:
-            raise invalid(name, value, allowed)
+            raise invalid_field(name, value, allowed)
         at = to_number(value["timestamp_s"])
         if at is None or not 0 < at < duration:
-            raise invalid(
+            raise invalid_field(
                 f"{name}.timestamp_s",
                 value["timestamp_s"],
                 f"seconds above 0 and below the duration of {duration}; use image and last_frame for both ends",
@@ -172,11 +173,11 @@ def validate_audios(value: object) -> tuple[dict[str, str], ...]:
 
     def audio(name: str, value: Any) -> dict[str, str]:
         if not isinstance(value, Mapping) or set(value) not in ({"voice_id"}, {"url"}):
-            raise invalid(name, value, allowed)
+            raise invalid_field(name, value, allowed)
         if "url" in value:
             return {"url": str(validate_media(name, value, "audio"))}
         if not isinstance(value["voice_id"], str) or not value["voice_id"].strip():
-            raise invalid(f"{name}.voice_id", value["voice_id"], "a text that is not empty")
+            raise invalid_field(f"{name}.voice_id", value["voice_id"], "a text that is not empty")
         return {"voice_id": value["voice_id"]}
 
     return validate_list("reference_audios", value, MAX_REFERENCE_AUDIOS, f"of {allowed}", audio)
@@ -186,7 +187,7 @@ def validate_storage_options(value: object) -> dict[str, Any] | None:
     """Return how xAI stores the finished video: ``{"filename", "expires_after", "public_url"}``, each optional."""
     known = ("filename", "expires_after", "public_url")
     if not isinstance(value, Mapping) or not set(value) <= set(known):
-        raise invalid("storage_options", value, f"a mapping of {', '.join(known)}")
+        raise invalid_field("storage_options", value, f"a mapping of {', '.join(known)}")
     checked: dict[str, Any] = {}
     if value.get("filename") is not None:
         validate_text("storage_options['filename']", value["filename"])
@@ -196,7 +197,7 @@ def validate_storage_options(value: object) -> dict[str, Any] | None:
     public = value.get("public_url")
     if isinstance(public, Mapping):
         if not set(public) <= {"expires_after"}:
-            raise invalid("storage_options['public_url']", public, "True, False or {'expires_after': seconds}")
+            raise invalid_field("storage_options['public_url']", public, "True, False or {'expires_after': seconds}")
         name = "storage_options['public_url']['expires_after']"
         given = public.get("expires_after")
         checked["public_url"] = {} if given is None else {"expires_after": _lifetime(name, given)}
@@ -213,7 +214,7 @@ def _lifetime(name: str, value: object) -> int:
 def validate_upload_url(value: object) -> None:
     """Refuse what is neither ``None`` nor an http(s) URL."""
     if value is not None and not is_web_url(value):
-        raise invalid("upload_url", without_query(value), "an http(s) URL signed for PUT")
+        raise invalid_field("upload_url", without_query(value), "an http(s) URL signed for PUT")
 
 
 def validate_extra(extra: object, fields: Iterable[str]) -> dict[str, Any] | None:
@@ -224,17 +225,19 @@ def validate_extra(extra: object, fields: Iterable[str]) -> dict[str, Any] | Non
     if extra is None:
         return None
     if not isinstance(extra, Mapping) or not all(isinstance(key, str) for key in extra):
-        raise invalid("extra", extra, "a mapping of further fields of the request")
+        raise invalid_field("extra", extra, "a mapping of further fields of the request")
     names = {_plain(name): name for name in fields}
     names |= {_plain(alias): name for name, aliases in _ALIASES.items() for alias in aliases}
     for key in extra:
         field = names.get(_plain(key))
         if field is not None:
-            raise invalid(f"extra[{key!r}]", extra[key], f"fields that have no argument of their own; use {field}")
+            raise invalid_field(
+                f"extra[{key!r}]", extra[key], f"fields that have no argument of their own; use {field}"
+            )
     try:
         json.dumps(dict(extra), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise invalid("extra", extra, f"values that JSON can hold ({error})") from None
+        raise invalid_field("extra", extra, f"values that JSON can hold ({error})") from None
     if "size" in extra:
         warnings.warn("The API deprecates size; use aspect_ratio and resolution instead.", FutureWarning, stacklevel=4)
     return dict(extra) or None
@@ -264,16 +267,16 @@ def validate_for_model(request: VideoRequest, *, xai: bool) -> None:
 
 def _validate_known(request: VideoRequest, model: Model, name: str) -> None:
     if request.kind not in model.kinds:
-        raise invalid("model", name, f"{DEFAULT_MODEL}: no other model offers an {request.kind}")
+        raise invalid_field("model", name, f"{DEFAULT_MODEL}: no other model offers an {request.kind}")
     if request.kind != "generation":
         return
     if request.resolution is not None and request.resolution not in model.resolutions:
         others = ", ".join(one.name for one in MODELS.values() if request.resolution in one.resolutions)
         allowed = f"{' or '.join(model.resolutions)} on {name}; {request.resolution} needs a 1.5 model: {others}"
-        raise invalid("resolution", request.resolution, allowed)
+        raise invalid_field("resolution", request.resolution, allowed)
     for field in ("last_frame", "keyframes"):
         if getattr(request, field) and not model.frames:
-            raise invalid(field, getattr(request, field), f"nothing on {name}; use grok-imagine-video-1.5")
+            raise invalid_field(field, getattr(request, field), f"nothing on {name}; use grok-imagine-video-1.5")
     if request.reference_images:
         _validate_references(request, model, name)
 
@@ -281,22 +284,26 @@ def _validate_known(request: VideoRequest, model: Model, name: str) -> None:
 def _validate_references(request: VideoRequest, model: Model, name: str) -> None:
     references = request.reference_images
     if not model.reference_images:
-        raise invalid("reference_images", references, f"nothing on {name}; use grok-imagine-video-1.5")
+        raise invalid_field("reference_images", references, f"nothing on {name}; use grok-imagine-video-1.5")
     if request.image is not None and not model.image_with_references:
-        raise invalid("reference_images", references, f"nothing beside image on {name}; use grok-imagine-video-1.5")
+        raise invalid_field(
+            "reference_images", references, f"nothing beside image on {name}; use grok-imagine-video-1.5"
+        )
     if request.resolution is not None and request.resolution not in model.reference_resolutions:
         allowed = f"{' or '.join(model.reference_resolutions)} with reference_images"
-        raise invalid("resolution", request.resolution, allowed)
+        raise invalid_field("resolution", request.resolution, allowed)
     if int(request.duration or 0) > model.reference_seconds:
-        raise invalid("duration", request.duration, f"1 to {model.reference_seconds} with reference_images on {name}")
+        raise invalid_field(
+            "duration", request.duration, f"1 to {model.reference_seconds} with reference_images on {name}"
+        )
 
 
 def _validate_for_cometapi(request: VideoRequest) -> None:
     if request.aspect_ratio is not None and request.aspect_ratio not in ASPECT_RATIOS:
         allowed = f"one of {', '.join(ASPECT_RATIOS)} on CometAPI; only xAI has more"
-        raise invalid("aspect_ratio", request.aspect_ratio, allowed)
+        raise invalid_field("aspect_ratio", request.aspect_ratio, allowed)
     if request.prompt is None:
-        raise invalid("prompt", None, "a text that is not empty: only xAI animates an image without one")
+        raise invalid_field("prompt", None, "a text that is not empty: only xAI animates an image without one")
     for name, media in {**request.images, "video": request.video}.items():
         if isinstance(media, Mapping):
-            raise invalid(name, media, "a URL or data URI on CometAPI; only xAI stores files")
+            raise invalid_field(name, media, "a URL or data URI on CometAPI; only xAI stores files")

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import (
     task_decorator_factory,
 )
 
-from airflow_provider_grokvideo.api.media import shown
+from airflow_provider_grokvideo.api.redaction import redact
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
@@ -98,7 +98,7 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
             given = {name: value for name, value in self._request_fields().items() if name != "prompt"}
             return VideoRequest.from_fields({**given, **returned})
         raise InvalidRequestError(
-            f"the function {self.python_callable.__name__} returned {shown(returned)} of type "
+            f"the function {self.python_callable.__name__} returned {redact(returned)} of type "
             f"{type(returned).__name__}; allowed: a prompt, a dict of request fields, or a VideoRequest"
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_grokvideo.api.protocol import Settings
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError, InvalidRequestError, TransportError
 from airflow_provider_grokvideo.hooks.grokvideo import settings_of
 

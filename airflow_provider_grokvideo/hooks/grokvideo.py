@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.generation import Generation
     from airflow_provider_grokvideo.api.models import Prices
     from airflow_provider_grokvideo.api.polling import Poller, Stop
-    from airflow_provider_grokvideo.api.protocol import Settings
     from airflow_provider_grokvideo.api.request import VideoRequest
+    from airflow_provider_grokvideo.api.settings import Settings
     from airflow_provider_grokvideo.storage import Landed
 
 
@@ -134,7 +134,7 @@ class GrokVideoHook(BaseHook):
 
         request = request.with_model(self.settings.model)
         # Before the images are read: that may take long.
-        validate_for_model(request, xai=self.settings.speaks_xai)
+        validate_for_model(request, xai=self.settings.is_xai)
         if hint := unknown_name_hint(request.model or DEFAULT_MODEL):
             self.log.warning(hint)
         return request.with_inlined_images(read_image)
@@ -176,12 +176,12 @@ class GrokVideoHook(BaseHook):
         :raises GrokVideoError: polls kept failing.
         """
         from airflow_provider_grokvideo.api.polling import Poller
-        from airflow_provider_grokvideo.outcome import event_of, generation_of
+        from airflow_provider_grokvideo.outcome import from_event, to_event
 
         poller = Poller(poll_interval=poll_interval, deadline=time.time() + timeout, now=time.time())
         stop = self.follow(request_id, poller)
         metrics.polled(poller.polls)
-        generation = generation_of(event_of(stop, request_id, poller.generation, poller.polls), timeout)
+        generation = from_event(to_event(stop, request_id, poller.generation, poller.polls), timeout)
         return poller.generation or generation
 
     def get_finished(self, request_id: str) -> Generation:
@@ -200,22 +200,22 @@ class GrokVideoHook(BaseHook):
 
     def follow(self, request_id: str, poller: Poller) -> Stop:
         """Poll until the poller says that the wait is over; log what changes."""
-        from airflow_provider_grokvideo.api.polling import Ask
+        from airflow_provider_grokvideo.api.polling import PollAgain
 
-        decision: Ask | Stop = Ask(poller.first_delay(), report=False)
-        while isinstance(decision, Ask):
+        decision: PollAgain | Stop = PollAgain(poller.first_delay(), report=False)
+        while isinstance(decision, PollAgain):
             time.sleep(decision.delay)
             news: Generation | GrokVideoError
             try:
                 news = self.get_generation(request_id)
             except GrokVideoError as error:
                 news = error
-                decision = poller.failed(error, time.time())
+                decision = poller.on_error(error, time.time())
                 if isinstance(error, AuthenticationError):
                     self.refresh_connection()
             else:
-                decision = poller.answered(news, time.time())
-            if isinstance(decision, Ask) and decision.report:
+                decision = poller.on_generation(news, time.time())
+            if isinstance(decision, PollAgain) and decision.report:
                 self.log.info("Generation %s: %s", request_id, describe(news))
         return decision
 
@@ -282,7 +282,7 @@ def settings_of(connection: Connection) -> Settings:
 
     :raises InvalidRequestError: names the field, the value and what is allowed.
     """
-    from airflow_provider_grokvideo.api.protocol import Settings
+    from airflow_provider_grokvideo.api.settings import Settings
 
     extra = connection.extra_dejson
     with _naming(connection):
@@ -332,7 +332,7 @@ def _prices(given: object) -> Prices:
 
 
 def _base_url(connection: Connection) -> str:
-    from airflow_provider_grokvideo.api.protocol import COMETAPI_HOST, COMETAPI_URL
+    from airflow_provider_grokvideo.api.settings import COMETAPI_HOST, COMETAPI_URL
 
     host = (connection.host or "").strip()
     if not host:

@@ -50,7 +50,7 @@ class GrokVideoLink(_StoredLink):
     name = "Video"
 
 
-def store_links(context: Context, hook: GrokVideoHook, request_id: str) -> None:
+def push_links(context: Context, hook: GrokVideoHook, request_id: str) -> None:
     """Make known what can be linked to as soon as there is an id."""
     from airflow_provider_grokvideo.api.protocol import poll_url
 

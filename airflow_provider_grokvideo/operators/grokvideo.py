@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_grokvideo.api.redaction import invalid_field
+
 # DAG files are parsed all day: what only a running task needs is imported where it runs.
-from airflow_provider_grokvideo.api.media import invalid
 from airflow_provider_grokvideo.api.validation import validate_seconds
 from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnknownError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.lineage import ReportsLineage
-from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
+from airflow_provider_grokvideo.lineage import OpenLineageMixin
+from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, push_links
 from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin, mask
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _REQUEST_FIELDS = (
 )
 
 
-class GrokVideoOperator(MaskedFieldsMixin, ReportsLineage, BaseOperator):
+class GrokVideoOperator(MaskedFieldsMixin, OpenLineageMixin, BaseOperator):
     """What the three operators share: submit once, wait without a worker slot, land the video.
 
     :param grokvideo_conn_id: the Airflow connection.
@@ -119,7 +120,7 @@ class GrokVideoOperator(MaskedFieldsMixin, ReportsLineage, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if on_unknown_submission not in {"fail", "resubmit"}:
-            raise invalid("on_unknown_submission", on_unknown_submission, "fail or resubmit")
+            raise invalid_field("on_unknown_submission", on_unknown_submission, "fail or resubmit")
         self.prompt = prompt
         self.model = model
         self.duration = duration
@@ -240,24 +241,24 @@ class GrokVideoOperator(MaskedFieldsMixin, ReportsLineage, BaseOperator):
     def _go_on(self, context: Context, current: Current) -> dict[str, Any]:
         """Wait for the generation and save it, as far as that is still to do."""
         from airflow_provider_grokvideo.api.generation import Generation
-        from airflow_provider_grokvideo.finishing import announce
-        from airflow_provider_grokvideo.outcome import result_of
+        from airflow_provider_grokvideo.finishing import emit_asset_events
+        from airflow_provider_grokvideo.outcome import to_result
 
         self._request_id = current.request_id
         self.request_summary = current.summary
-        self.ending = {"request_id": current.request_id, "status": "pending"}
+        self.run_summary = {"request_id": current.request_id, "status": "pending"}
         context["ti"].xcom_push(key="request_id", value=current.request_id)
-        store_links(context, self.hook, current.request_id)
+        push_links(context, self.hook, current.request_id)
         if current.result is not None:
             # A retry begins without XComs, and only a task that succeeds has its assets announced.
-            announce(context, self.outlets, current.result)
-            self.ending = current.result
+            emit_asset_events(context, self.outlets, current.result)
+            self.run_summary = current.result
             return current.result
         generation = current.generation
         if generation is not None and generation.is_final:
             return self._finish(context, generation, current.submitted_at)
         if not self.wait_for_completion:
-            result = result_of(
+            result = to_result(
                 generation or Generation(current.request_id, "pending"),
                 None,
                 model=current.summary.model,
@@ -355,11 +356,11 @@ class GrokVideoOperator(MaskedFieldsMixin, ReportsLineage, BaseOperator):
 
     def _finish(self, context: Context, generation: Generation, submitted_at: float) -> dict[str, Any]:
         from airflow_provider_grokvideo.finishing import finish
-        from airflow_provider_grokvideo.outcome import verdict_of
+        from airflow_provider_grokvideo.outcome import failure_summary
 
         assert self.request_summary is not None  # noqa: S101  # every entry point sets it first
-        self.ending = verdict_of(generation)
-        self.ending = result = finish(
+        self.run_summary = failure_summary(generation)
+        self.run_summary = result = finish(
             self.hook,
             context,
             generation,
@@ -383,10 +384,10 @@ class GrokVideoOperator(MaskedFieldsMixin, ReportsLineage, BaseOperator):
         try:
             yield
         except GrokVideoError as error:
-            from airflow_provider_grokvideo.outcome import for_airflow
+            from airflow_provider_grokvideo.outcome import to_airflow_exception
 
             resubmit = self.on_unknown_submission == "resubmit" and isinstance(error, SubmissionUnknownError)
-            raise for_airflow(error, paid_for=self._request_id is not None or resubmit) from error
+            raise to_airflow_exception(error, paid_for=self._request_id is not None or resubmit) from error
 
 
 class GrokVideoGenerateOperator(GrokVideoOperator):

@@ -18,7 +18,7 @@ from typing import Any
 
 from airflow_provider_grokvideo.api.aio import AsyncGrokVideoClient
 from airflow_provider_grokvideo.api.generation import Generation
-from airflow_provider_grokvideo.api.protocol import Settings
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import TransportError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.plugins.preview_videos import web_url

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_grokvideo.api.media import invalid
+from airflow_provider_grokvideo.api.redaction import invalid_field
 from airflow_provider_grokvideo.api.validation import validate_seconds
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 
@@ -22,7 +22,7 @@ def checked_id(given: object) -> str:
     if isinstance(given, str) and given.strip() and given.strip() != "None":
         return given.strip()
     if isinstance(given, Mapping) and "request_id" in given:
-        raise invalid("request_id", given, "the id alone: this is the whole result; take its key request_id")
+        raise invalid_field("request_id", given, "the id alone: this is the whole result; take its key request_id")
     where = (
         'the XCom "request_id" of the task that submits, e.g. {{ ti.xcom_pull(task_ids="submit", key="request_id") }}'
     )
@@ -31,7 +31,7 @@ def checked_id(given: object) -> str:
             f"request_id={given!r} is not allowed: it is empty, so the XCom that it comes from was not found. "
             f"Allowed: the id of a generation, or {where}"
         )
-    raise invalid("request_id", given, f"the id of a generation as a text, or {where}")
+    raise invalid_field("request_id", given, f"the id of a generation as a text, or {where}")
 
 
 def intervals(poll: float | timedelta | None, kwargs: dict[str, Any]) -> tuple[float, float]:

@@ -29,8 +29,8 @@ from airflow_provider_grokvideo.exceptions import (
     TransportError,
 )
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, describe
-from airflow_provider_grokvideo.lineage import ReportsLineage
-from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, store_links
+from airflow_provider_grokvideo.lineage import OpenLineageMixin
+from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, push_links
 from airflow_provider_grokvideo.sensors.arguments import checked_id, intervals
 from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
@@ -46,7 +46,7 @@ SPARE_SECONDS = 60.0
 """Seconds that Airflow lets a wait that began in the triggerer exceed its timeout."""
 
 
-class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
+class GrokVideoSensor(MaskedFieldsMixin, OpenLineageMixin, BaseSensorOperator):
     """Wait until a generation is final; succeed with the same result object as the operators.
 
     It never submits and so never costs anything.
@@ -180,12 +180,12 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
             generation = self._poll()
             if generation is None:
                 return PokeReturnValue(is_done=False)
-            result = self._finish(context, generation, self._started_at or self.poller.began)
+            result = self._finish(context, generation, self._started_at or self.poller.started_at)
             return PokeReturnValue(is_done=True, xcom_value=result)
 
     def _begin(self, context: Context) -> None:
         self.request_id = checked_id(self.request_id)
-        store_links(context, self.hook, self.request_id)
+        push_links(context, self.hook, self.request_id)
 
     def _complete(self, context: Context, event: Any, began_at: float | None) -> dict[str, Any]:
         from airflow_provider_grokvideo.finishing import generation_from_event
@@ -217,7 +217,7 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
                 keeps_slot = self.reschedule and not _is_refusal(error)
                 self._pause = 0.0 if isinstance(decision, Stop) else decision.delay
             else:
-                decision = self.poller.answered(news, time.time())
+                decision = self.poller.on_generation(news, time.time())
                 if news.is_final:
                     return news
             if isinstance(decision, Stop):
@@ -239,12 +239,12 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
         waited = now - (self._started_at or now)
         if self.reschedule and _is_refusal(error) and waited >= polling.REFUSAL_TOLERANCE:
             return polling.Stop("error", error)
-        return self.poller.failed(error, now)
+        return self.poller.on_error(error, now)
 
     def _raise_stop(self, stop: Any) -> NoReturn:
-        from airflow_provider_grokvideo.outcome import event_of, generation_of
+        from airflow_provider_grokvideo.outcome import from_event, to_event
 
-        generation_of(event_of(stop, self.request_id, self.poller.generation, self.poller.polls), self.timeout)
+        from_event(to_event(stop, self.request_id, self.poller.generation, self.poller.polls), self.timeout)
         raise AssertionError("unreachable: a stop without a final generation is an error")
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
@@ -330,10 +330,10 @@ class GrokVideoSensor(MaskedFieldsMixin, ReportsLineage, BaseSensorOperator):
 
     def _finish(self, context: Context, generation: Generation, began_at: float) -> dict[str, Any]:
         from airflow_provider_grokvideo.finishing import finish
-        from airflow_provider_grokvideo.outcome import verdict_of
+        from airflow_provider_grokvideo.outcome import failure_summary
 
-        self.ending = verdict_of(generation)
-        self.ending = result = finish(
+        self.run_summary = failure_summary(generation)
+        self.run_summary = result = finish(
             self.hook,
             context,
             generation,
@@ -379,9 +379,9 @@ def _as_raised(error: Exception) -> Exception:
         return AirflowSensorTimeout(str(error))
     if not isinstance(error, GrokVideoError):
         return error
-    from airflow_provider_grokvideo.outcome import for_airflow
+    from airflow_provider_grokvideo.outcome import to_airflow_exception
 
-    return for_airflow(error)
+    return to_airflow_exception(error)
 
 
 def _is_refusal(error: GrokVideoError) -> bool:

@@ -18,13 +18,13 @@ from airflow_provider_grokvideo.api.polling import Poller, Stop
 from airflow_provider_grokvideo.exceptions import AuthenticationError, GrokVideoError, InvalidRequestError
 from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 from airflow_provider_grokvideo.hooks.grokvideo import describe
-from airflow_provider_grokvideo.outcome import ending_error, event_of, generation_of, result_of, verdict_of
+from airflow_provider_grokvideo.outcome import ending_error, failure_summary, from_event, to_event, to_result
 from airflow_provider_grokvideo.sensors.grokvideo import SPARE_SECONDS
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.aio import PollRequest
     from airflow_provider_grokvideo.api.generation import Generation
-    from airflow_provider_grokvideo.api.protocol import Settings
+    from airflow_provider_grokvideo.api.settings import Settings
 
 _SCHEDULER_LAG = 5.0
 """Seconds from the moment a worker notices the end of a task's process until the scheduler reads it, with margin."""
@@ -93,7 +93,7 @@ class GrokVideoTrigger(BaseTrigger):
             )
             raise
         await asyncio.sleep(max(0.0, earliest - time.monotonic()))
-        yield self._event(event_of(stop, self.request_id, poller.generation, poller.polls))
+        yield self._event(to_event(stop, self.request_id, poller.generation, poller.polls))
 
     def _poller(self) -> Poller:
         return Poller(poll_interval=self.poll_interval, deadline=self.deadline, now=time.time())
@@ -134,11 +134,11 @@ class GrokVideoTrigger(BaseTrigger):
                 if _is_final(error):
                     raise
                 news = error
-                decision = poller.failed(error, time.time())
+                decision = poller.on_error(error, time.time())
                 if isinstance(error, AuthenticationError) and poll is not None and refused is None:
                     refused, poll = poll.client.settings, None
             else:
-                decision = poller.answered(news, time.time())
+                decision = poller.on_generation(news, time.time())
             if isinstance(decision, Stop):
                 return decision
             if decision.report:
@@ -228,7 +228,7 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
                 self.began_at = min(self.began_at, limit.timestamp() - self.timeout - SPARE_SECONDS)
             if self.request_id in {"", "None"}:
                 error = InvalidRequestError("request_id is empty, so the XCom that it comes from was not found")
-                yield self._event(event_of(Stop("error", error), self.request_id, None, 0))
+                yield self._event(to_event(Stop("error", error), self.request_id, None, 0))
                 return
         async for event in super().run():
             yield event
@@ -252,12 +252,12 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
             return TriggerEvent({**said, "began_at": self.began_at})
         outcome: dict[str, Any] | None = None
         try:
-            generation = generation_of(said, self.timeout)
+            generation = from_event(said, self.timeout)
             if generation.state == "done":
                 elapsed = time.time() - self.began_at
-                result = result_of(generation, None, model=DEFAULT_MODEL, elapsed_seconds=elapsed)
+                result = to_result(generation, None, model=DEFAULT_MODEL, elapsed_seconds=elapsed)
                 return TaskSuccessEvent(xcoms={"return_value": result})
-            outcome = verdict_of(generation)
+            outcome = failure_summary(generation)
             raise ending_error(generation)
         except GrokVideoError as error:
             self.log.error("%s", error)  # noqa: TRY400  # whence it was raised tells nobody anything

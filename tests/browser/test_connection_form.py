@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk import Connection
 from conftest import Stage
 
-from airflow_provider_grokvideo.api.protocol import Settings
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.connection_form import FIELDS
 from airflow_provider_grokvideo.hooks.grokvideo import settings_of
 from airflow_provider_grokvideo.sandbox import Sandbox

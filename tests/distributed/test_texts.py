@@ -8,27 +8,27 @@ from decimal import Decimal
 from hypothesis import example, given, settings
 
 from airflow_provider_grokvideo.api import protocol
+from airflow_provider_grokvideo.api.exchange import HTTPResponse
 from airflow_provider_grokvideo.api.polling import Stop
-from airflow_provider_grokvideo.api.protocol import Answer
 from airflow_provider_grokvideo.exceptions import GrokVideoError
-from airflow_provider_grokvideo.outcome import event_of
+from airflow_provider_grokvideo.outcome import to_event
 from tests.distributed.services import Postgres
 from tests.support.hostile import ID, NASTY, SETTINGS, answers, what_comes_out
 
 
-def failure(text: str) -> Answer:
+def failure(text: str) -> HTTPResponse:
     """Return the answer whose every field is that text."""
     body = {"status": "failed", "model": text, "error": {"code": text, "message": text}}
-    return Answer(200, {"content-type": text}, json.dumps(body).encode())
+    return HTTPResponse(200, {"content-type": text}, json.dumps(body).encode())
 
 
-def event(answer: Answer) -> dict:
+def event(answer: HTTPResponse) -> dict:
     """Return the trigger's event after that answer."""
     try:
         generation = protocol.read_poll(SETTINGS, ID, answer)
     except GrokVideoError as error:
-        return event_of(Stop("error", error), ID, None, 1)
-    return event_of(Stop("final" if generation.is_final else "timeout"), ID, generation, 1)
+        return to_event(Stop("error", error), ID, None, 1)
+    return to_event(Stop("final" if generation.is_final else "timeout"), ID, generation, 1)
 
 
 def test_everything_that_leaves_the_parser_is_stored(postgres: Postgres) -> None:
@@ -43,7 +43,7 @@ def test_everything_that_leaves_the_parser_is_stored(postgres: Postgres) -> None
         @example(failure("\ud800"))
         @example(failure("a\x00b"))
         @example(failure("\\u0000 \\ud800"))
-        def store(answer: Answer) -> None:
+        def store(answer: HTTPResponse) -> None:
             found = what_comes_out(answer)
             texts = [value for value in found.values() if isinstance(value, str)]
             plain = {name: str(value) if isinstance(value, Decimal) else value for name, value in found.items()}

@@ -19,7 +19,7 @@ from airflow_provider_grokvideo.api.retry import MAX_UNREACHED_ATTEMPTS, submit_
 from airflow_provider_grokvideo.exceptions import TransportError
 from airflow_provider_grokvideo.get_provider_info import get_provider_info
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator, GrokVideoOperator
-from airflow_provider_grokvideo.outcome import STATUSES, result_of
+from airflow_provider_grokvideo.outcome import STATUSES, to_result
 from airflow_provider_grokvideo.sandbox.__main__ import _parser
 from airflow_provider_grokvideo.sandbox.faults import FAULTS
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
@@ -93,7 +93,7 @@ def test_every_argument_and_status_of_the_trigger_is_documented() -> None:
 def test_every_key_of_the_result_is_documented() -> None:
     from airflow_provider_grokvideo.api.generation import Generation
 
-    keys = set(result_of(Generation("id", "done"), None, model="model", elapsed_seconds=0))
+    keys = set(to_result(Generation("id", "done"), None, model="model", elapsed_seconds=0))
     assert set(table("results.md", "## The result object", "Key")) == keys
     assert set(table("README.md", "## The result", "Key")) == keys
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo.api.client import GrokVideoClient
-from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_3_PLUS
 from dev.airflow_stack import AirflowStack, SandboxProcess
 from tests.e2e.video_runs import VideoRun, add_dag_file

@@ -19,8 +19,8 @@ from typing import Self
 import pytest
 
 from airflow_provider_grokvideo.api.client import GrokVideoClient
-from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnknownError, TransportError
 
 ID = "a3d1008e-4544-40d4-d075-11527e794e4a"
@@ -190,7 +190,7 @@ def half_a_chunk(exchange: Exchange) -> None:
 
 
 def no_http(exchange: Exchange) -> None:
-    """Answer in another protocol."""
+    """HTTPResponse in another protocol."""
     accept_all_but_answer(exchange)
     exchange.send(b"220 mail.example.com ESMTP\r\n")
 

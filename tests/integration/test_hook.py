@@ -21,8 +21,8 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_grokvideo.api import rate_limit
 from airflow_provider_grokvideo.api.aio import _clients, shared_client
-from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GenerationNotFoundError,
@@ -94,7 +94,7 @@ def test_video_from_request_to_file(envelope: Any, connect: Connect, tmp_path: P
 
 def test_xai_is_spoken_where_the_host_is_xais(sandbox: Sandbox, connect: Connect) -> None:
     hook = connect(sandbox.xai_base_url)
-    assert hook.settings.speaks_xai
+    assert hook.settings.is_xai
     request_id = hook.submit(VideoRequest(prompt="p", duration=1, aspect_ratio="21:9"))
     assert hook.wait(request_id, poll_interval=0.01).state == "done"
     assert sandbox.submissions[0]["path"] == "/v1/videos/generations"

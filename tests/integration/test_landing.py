@@ -28,8 +28,8 @@ import airflow_provider_grokvideo
 from airflow_provider_grokvideo.api.client import GrokVideoClient
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES
-from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import DownloadError, InvalidRequestError, StorageError
 from airflow_provider_grokvideo.repetition import ATTEMPTS
 from airflow_provider_grokvideo.sandbox import Sandbox
@@ -422,7 +422,7 @@ KILLED = """
 import sys
 from airflow_provider_grokvideo.api import download
 from airflow_provider_grokvideo.api.client import GrokVideoClient
-from airflow_provider_grokvideo.api.protocol import Settings
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo import storage, store_files
 
 class Telling(store_files.Writer):

@@ -15,8 +15,8 @@ import pytest
 from airflow_provider_grokvideo.api import network
 from airflow_provider_grokvideo.api.aio import shared_client
 from airflow_provider_grokvideo.api.client import GrokVideoClient
-from airflow_provider_grokvideo.api.protocol import Settings
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError, InvalidRequestError, TransportError
 from airflow_provider_grokvideo.sandbox import Sandbox
 from tests.support.proxies import ProxyServer

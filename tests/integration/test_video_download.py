@@ -18,7 +18,7 @@ import pytest
 from airflow_provider_grokvideo.api import download
 from airflow_provider_grokvideo.api.client import GrokVideoClient
 from airflow_provider_grokvideo.api.generation import Generation
-from airflow_provider_grokvideo.api.protocol import Settings
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import DownloadError, InvalidRequestError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.storage import check_writable, land
@@ -26,14 +26,14 @@ from tests.support.mp4_files import head
 
 FILM = head(100_000) + bytes(100_000)
 SECRET = "X-Amz-Signature=5ec4e7"
-Answer = Callable[[socket.socket], None]
+HTTPResponse = Callable[[socket.socket], None]
 
 
 class Host:
     """A host that gives each connection the next answer, and the last one again and again."""
 
     def __init__(self) -> None:
-        self.answers: list[Answer] = []
+        self.answers: list[HTTPResponse] = []
         self.requests: list[bytes] = []
         self.connections = 0
         self.stopped = threading.Event()
@@ -66,7 +66,7 @@ class Host:
             self._threads.append(threading.Thread(target=self._answer, args=(connection, answer), daemon=True))
             self._threads[-1].start()
 
-    def _answer(self, connection: socket.socket, answer: Answer) -> None:
+    def _answer(self, connection: socket.socket, answer: HTTPResponse) -> None:
         with connection:
             try:
                 asked = b""
@@ -95,19 +95,19 @@ def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_grokvideo.repetition.ATTEMPTS", 1)
 
 
-def says(status: str = "200 OK", body: bytes = FILM, length: int | None = None, **headers: str) -> Answer:
+def says(status: str = "200 OK", body: bytes = FILM, length: int | None = None, **headers: str) -> HTTPResponse:
     """Return an answer with a body, whose length it may tell wrongly."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return sends("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
 
-def sends(content: bytes) -> Answer:
+def sends(content: bytes) -> HTTPResponse:
     """Return an answer as it goes over the wire."""
     return lambda connection: connection.sendall(content)
 
 
-def drips(host: Host, start: bytes, drop: bytes, pause: float = 0.05) -> Answer:
+def drips(host: Host, start: bytes, drop: bytes, pause: float = 0.05) -> HTTPResponse:
     """Return an answer that goes on for ever, slowly."""
 
     def answer(connection: socket.socket) -> None:

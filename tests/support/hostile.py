@@ -11,7 +11,8 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.api import protocol
-from airflow_provider_grokvideo.api.protocol import Answer, Settings
+from airflow_provider_grokvideo.api.exchange import HTTPResponse
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import ApiError, GrokVideoError
 
 KEY = "sk-Zq81xTopSecret/Key+0042=="
@@ -85,7 +86,7 @@ documents = st.recursive(
 )
 bodies = documents.map(lambda document: json.dumps(document).encode()) | st.binary(max_size=300)
 answers = st.builds(
-    Answer,
+    HTTPResponse,
     st.sampled_from([200, 202, 301, 400, 401, 403, 404, 422, 429, 500, 503]),
     st.dictionaries(st.just("content-type"), texts, max_size=1),
     bodies,
@@ -94,7 +95,7 @@ answers = st.builds(
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def what_comes_out(answer: Answer, settings: Settings = SETTINGS, request_id: str = ID) -> dict[str, Any]:
+def what_comes_out(answer: HTTPResponse, settings: Settings = SETTINGS, request_id: str = ID) -> dict[str, Any]:
     """Return everything that the parser makes of an answer, by name: each a text, a number or nothing."""
     found: dict[str, Any] = {}
     readers = {

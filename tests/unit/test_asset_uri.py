@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import Asset, AssetAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.finishing import announce
+from airflow_provider_grokvideo.finishing import emit_asset_events
 from airflow_provider_grokvideo.storage import asset_uri
 
 
@@ -94,7 +94,7 @@ def test_asset_that_airflow_refuses_does_not_fail_the_task(caplog: pytest.LogCap
 
     alias, events = AssetAlias("videos"), Events()
     context: Any = {"outlet_events": events}
-    announce(context, [alias], {"path": f"s3://bucket/{'é' * 4000}.mp4"})
-    announce(context, [alias], {"path": "s3://bucket/é.mp4"})
+    emit_asset_events(context, [alias], {"path": f"s3://bucket/{'é' * 4000}.mp4"})
+    emit_asset_events(context, [alias], {"path": "s3://bucket/é.mp4"})
     assert events.added == ["s3://bucket/%C3%A9.mp4"]
     assert "No asset event" in caplog.text

@@ -12,7 +12,7 @@ import certifi
 import pytest
 from airflow.providers.common.compat.sdk import Connection
 
-from airflow_provider_grokvideo.api.protocol import Settings
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, settings_of

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_grokvideo.api.exchange import HTTPResponse
 from airflow_provider_grokvideo.api.generation import NO_VIDEO_URL, Generation, read_generation
-from airflow_provider_grokvideo.api.protocol import Answer, Settings, read_poll
+from airflow_provider_grokvideo.api.protocol import read_poll
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError, ServerError
 
 ID = "4b2cd27e-0b0d-3dec-c31c-7572daf74bb3"
@@ -324,7 +326,7 @@ bodies = any_json.map(lambda value: json.dumps(value).encode()) | st.binary(max_
 @example(200, {}, b'\xef\xbb\xbf{"status": "done"}')
 def test_no_answer_whatsoever_breaks_the_poll(status: int, answer_headers: dict[str, str], body: bytes) -> None:
     try:
-        generation = read_poll(SETTINGS, ID, Answer(status, answer_headers, body))
+        generation = read_poll(SETTINGS, ID, HTTPResponse(status, answer_headers, body))
     except GrokVideoError as error:
         assert str(error)
         assert ID in str(error)

@@ -54,8 +54,8 @@ class Blocker:
 
 sys.meta_path.insert(0, Blocker())
 from {PACKAGE}.api import aio, client, connections, exchange, generation, media, models, network, polling, protocol
-from {PACKAGE}.api import rate_limit, redaction, request, retry, summary, text, transport, validation
-call = protocol.submit_call(protocol.Settings(api_key="k"), request.VideoRequest(prompt="p"))
+from {PACKAGE}.api import rate_limit, redaction, request, retry, settings, summary, text, transport, validation
+call = protocol.submit_request(settings.Settings(api_key="k"), request.VideoRequest(prompt="p"))
 print(call.url, "airflow" in sys.modules)
 """
     assert run_python(code).split() == ["https://api.cometapi.com/grok/v1/videos/generations", "False"]

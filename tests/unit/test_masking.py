@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath
 
-from airflow_provider_grokvideo.api.media import shown
-from airflow_provider_grokvideo.api.redaction import redact_text
+from airflow_provider_grokvideo.api.redaction import redact, redact_text
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
@@ -95,7 +94,7 @@ def test_what_is_not_private_is_shown_as_it_is(value: Any) -> None:
 def test_what_is_private_in_a_text_is_hidden(text: str, shown_as: str) -> None:
     assert mask(text) == shown_as
     assert mask(shown_as) == shown_as
-    assert SIGNATURE not in shown(text)
+    assert SIGNATURE not in redact(text)
     assert SIGNATURE not in repr(mask({"a": [{text: (text, {text})}]}))
 
 

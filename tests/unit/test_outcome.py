@@ -32,7 +32,14 @@ from airflow_provider_grokvideo.exceptions import (
     SubmissionUnknownError,
     TransportError,
 )
-from airflow_provider_grokvideo.outcome import STATUSES, ending_error, event_of, for_airflow, generation_of, result_of
+from airflow_provider_grokvideo.outcome import (
+    STATUSES,
+    ending_error,
+    from_event,
+    to_airflow_exception,
+    to_event,
+    to_result,
+)
 from airflow_provider_grokvideo.storage import Landed
 
 ID = "a3d1008e-4544-40d4-d075-11527e794e4a"
@@ -70,7 +77,7 @@ def ended(state: Any, **more: Any) -> Generation:
     ],
 )
 def test_event_is_small_json_with_a_known_status(stop: Stop, generation: Generation | None, status: str) -> None:
-    event = event_of(stop, ID, generation, polls=3)
+    event = to_event(stop, ID, generation, polls=3)
     assert json.loads(json.dumps(event)) == event
     assert (event["status"], event["request_id"], event["polls"]) == (status, ID, 3)
     assert status in STATUSES
@@ -88,8 +95,8 @@ def test_event_is_small_json_with_a_known_status(stop: Stop, generation: Generat
     ids=lambda generation: generation.state,
 )
 def test_final_generation_survives_its_event_but_for_the_signed_url(generation: Generation) -> None:
-    event = json.loads(json.dumps(event_of(Stop("final"), ID, generation, polls=1)))
-    read = generation_of(event, timeout=900)
+    event = json.loads(json.dumps(to_event(Stop("final"), ID, generation, polls=1)))
+    read = from_event(event, timeout=900)
     assert read.video_url is None
     for name in ("request_id", "state", "duration", "model", "cost_usd", "error_code", "error_message"):
         assert getattr(read, name) == getattr(generation, name)
@@ -101,9 +108,9 @@ def test_final_generation_survives_its_event_but_for_the_signed_url(generation: 
     ids=["pending", "never-answered", "without-status"],
 )
 def test_timeout_says_that_it_goes_on_and_what_was_last_said(generation: Generation | None, last: str) -> None:
-    event = event_of(Stop("timeout"), ID, generation, polls=9)
+    event = to_event(Stop("timeout"), ID, generation, polls=9)
     with pytest.raises(GenerationTimeoutError) as caught:
-        generation_of(event, timeout=900)
+        from_event(event, timeout=900)
     message = str(caught.value)
     assert [
         word for word in (ID, "900 s", last, "goes on and is billed", "does not pay again") if word not in message
@@ -124,7 +131,7 @@ def test_timeout_says_that_it_goes_on_and_what_was_last_said(generation: Generat
 )
 def test_error_of_the_wait_is_raised_by_its_kind_with_the_id(error: GrokVideoError, kind: type[GrokVideoError]) -> None:
     with pytest.raises(GrokVideoError) as caught:
-        generation_of(event_of(Stop("error", error), ID, None, polls=4), timeout=900)
+        from_event(to_event(Stop("error", error), ID, None, polls=4), timeout=900)
     assert type(caught.value) is kind
     assert ID in str(caught.value)
     assert str(error) in str(caught.value)
@@ -143,7 +150,7 @@ def test_error_of_the_wait_is_raised_by_its_kind_with_the_id(error: GrokVideoErr
 )
 def test_event_that_no_trigger_of_ours_sends_is_refused(event: dict[str, Any]) -> None:
     with pytest.raises(GrokVideoError, match="none of its own"):
-        generation_of(event, timeout=900)
+        from_event(event, timeout=900)
 
 
 # --- the error ----------------------------------------------------------------------------------------
@@ -202,7 +209,7 @@ RETRIES: list[tuple[GrokVideoError, bool, bool]] = [
 @pytest.mark.parametrize(("error", "alone", "paid"), RETRIES, ids=[type(case[0]).__name__ for case in RETRIES])
 def test_what_a_retry_cannot_mend_forbids_it(error: GrokVideoError, alone: bool, paid: bool) -> None:
     for paid_for, hopeless in ((False, alone), (True, paid)):
-        raised = for_airflow(error, paid_for=paid_for)
+        raised = to_airflow_exception(error, paid_for=paid_for)
         assert isinstance(raised, AirflowFailException) is hopeless
         assert str(raised) == str(error)
         assert hopeless or raised is error
@@ -217,7 +224,7 @@ def test_fail_exception_is_one_of_airflow() -> None:
 
 def test_result_holds_the_documented_fields_and_small_values() -> None:
     landed = Landed("s3://conn@bucket/x.mp4", 12345, "ab" * 32)
-    result = result_of(DONE, landed, model="asked-for", elapsed_seconds=12.34567)
+    result = to_result(DONE, landed, model="asked-for", elapsed_seconds=12.34567)
     assert result == {
         "request_id": ID,
         "status": "done",
@@ -235,13 +242,13 @@ def test_result_holds_the_documented_fields_and_small_values() -> None:
 
 
 def test_result_without_landing_names_the_model_that_was_asked_for() -> None:
-    result = result_of(Generation(ID, "done", video_url="https://v/x.mp4"), None, model="asked-for", elapsed_seconds=1)
+    result = to_result(Generation(ID, "done", video_url="https://v/x.mp4"), None, model="asked-for", elapsed_seconds=1)
     assert result["model"] == "asked-for"
     assert [result[name] for name in ("path", "size_bytes", "sha256", "content_type", "cost_usd")] == [None] * 5
 
 
 @given(st.decimals(min_value=0, max_value=10**6, places=10))
 def test_cost_is_exact_and_never_in_scientific_notation(cost: Decimal) -> None:
-    text = result_of(ended("failed", cost_usd=cost), None, model="m", elapsed_seconds=0)["cost_usd"]
+    text = to_result(ended("failed", cost_usd=cost), None, model="m", elapsed_seconds=0)["cost_usd"]
     assert Decimal(text) == cost
     assert "E" not in text

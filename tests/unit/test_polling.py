@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.api.generation import Generation, State
 from airflow_provider_grokvideo.api.polling import (
-    AUTHENTICATION_STRIKES,
     DEADLINE_GRACE,
     FAILURE_TOLERANCE,
+    MAX_AUTH_FAILURES,
     MAX_INTERVAL,
     REFUSAL_TOLERANCE,
     REPORT_INTERVAL,
-    Ask,
+    PollAgain,
     Poller,
     Stop,
 )
@@ -72,16 +72,16 @@ def simulate(
     now = START
     poller = Poller(poll_interval=poll_interval, deadline=START + timeout, now=now, uniform=random.Random(seed).uniform)
     polls, delays, reports = [], [], []
-    decision: Ask | Stop = Ask(poller.first_delay(), report=False)
-    while isinstance(decision, Ask):
+    decision: PollAgain | Stop = PollAgain(poller.first_delay(), report=False)
+    while isinstance(decision, PollAgain):
         assert decision.delay >= 0
         delays.append(decision.delay)
         now += decision.delay
         polls.append(now - START)
         answer = api(now - START)
         failed = isinstance(answer, GrokVideoError)
-        decision = poller.failed(answer, now) if failed else poller.answered(answer, now)
-        if isinstance(decision, Ask) and decision.report:
+        decision = poller.on_error(answer, now) if failed else poller.on_generation(answer, now)
+        if isinstance(decision, PollAgain) and decision.report:
             reports.append(now - START)
     assert poller.polls == len(polls)
     return Wait(decision, now - START, polls, delays, reports)
@@ -259,7 +259,7 @@ def test_one_answer_in_between_forgives(error: GrokVideoError) -> None:
 def test_refused_key_is_believed_after_a_few_strikes() -> None:
     wait = simulate(lambda _: BAD_KEY)
     assert wait.stop == Stop("error", BAD_KEY)
-    assert len(wait.polls) == AUTHENTICATION_STRIKES
+    assert len(wait.polls) == MAX_AUTH_FAILURES
 
 
 def test_refusals_of_the_key_must_follow_one_another() -> None:
@@ -289,6 +289,8 @@ def test_unknown_status_is_reported_from_the_first_poll_on() -> None:
     poller = Poller(poll_interval=5, deadline=START + 100, now=START)
     known, unknown = Generation("r", "pending", raw_status="queued"), Generation("r", "pending", raw_status="dreaming")
 
-    assert poller.answered(known, START) == Ask(delay=ANY, report=False)
-    assert poller.answered(unknown, START + 5) == Ask(delay=ANY, report=True)
-    assert Poller(poll_interval=5, deadline=START + 100, now=START).answered(unknown, START) == Ask(ANY, report=True)
+    assert poller.on_generation(known, START) == PollAgain(delay=ANY, report=False)
+    assert poller.on_generation(unknown, START + 5) == PollAgain(delay=ANY, report=True)
+    assert Poller(poll_interval=5, deadline=START + 100, now=START).on_generation(unknown, START) == PollAgain(
+        ANY, report=True
+    )

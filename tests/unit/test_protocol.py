@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.api import protocol
-from airflow_provider_grokvideo.api.protocol import Answer, Settings
+from airflow_provider_grokvideo.api.exchange import HTTPResponse
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
     AuthenticationError,
@@ -49,10 +50,10 @@ UNKNOWN_TASK = {"code": "task_not_exist", "message": "task_not_exist", "data": N
 NEW_TEAM = "Your newly created team doesn't have any credits or licenses yet. You can purchase those first."
 
 
-def answer(status: int, body: Any = b"", **headers: str) -> Answer:
+def answer(status: int, body: Any = b"", **headers: str) -> HTTPResponse:
     """Return an answer whose body is JSON unless it is bytes."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+    return HTTPResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
 
 def comet(message: str, code: str = "") -> dict[str, Any]:
@@ -79,7 +80,7 @@ ACCEPTED = [
     ("with-byte-order-mark", 200, b"\xef\xbb\xbf" + json.dumps({"request_id": ID}).encode()),
 ]
 
-REFUSED: list[tuple[str, Settings, Answer, type[ApiError], str]] = [
+REFUSED: list[tuple[str, Settings, HTTPResponse, type[ApiError], str]] = [
     (
         "comet-missing-field-400",
         COMET,
@@ -220,7 +221,7 @@ def test_accepted_submission_gives_its_id(status: int, body: Any) -> None:
     ("settings", "given_answer", "kind", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )
 def test_refused_submission_is_a_final_clear_error(
-    settings: Settings, given_answer: Answer, kind: type[ApiError], words: str
+    settings: Settings, given_answer: HTTPResponse, kind: type[ApiError], words: str
 ) -> None:
     with pytest.raises(ApiError) as caught:
         protocol.read_submission(settings, given_answer)
@@ -233,7 +234,7 @@ def test_refused_submission_is_a_final_clear_error(
 @pytest.mark.parametrize(
     ("settings", "given_answer"), [case[1:] for case in UNKNOWN], ids=[case[0] for case in UNKNOWN]
 )
-def test_submission_that_may_have_been_accepted_is_unknown(settings: Settings, given_answer: Answer) -> None:
+def test_submission_that_may_have_been_accepted_is_unknown(settings: Settings, given_answer: HTTPResponse) -> None:
     with pytest.raises(SubmissionUnknownError) as caught:
         protocol.read_submission(settings, given_answer)
     assert f"HTTP {given_answer.status}" in str(caught.value)
@@ -249,7 +250,7 @@ documents = st.recursive(
 @given(st.integers(100, 599), st.binary(max_size=120) | documents.map(lambda value: json.dumps(value).encode()))
 def test_no_answer_to_a_submission_ends_otherwise(status: int, body: bytes) -> None:
     try:
-        request_id = protocol.read_submission(COMET, Answer(status, {}, body))
+        request_id = protocol.read_submission(COMET, HTTPResponse(status, {}, body))
     except ApiError as error:
         # Refused: never on a success, never where the server itself failed.
         assert not 200 <= status < 300
@@ -273,7 +274,7 @@ def test_lost_submission_is_judged_by_whether_its_body_was_sent(body_sent: bool,
 
 # --- the poll -----------------------------------------------------------------------------------------
 
-POLL_ERRORS: list[tuple[str, Settings, Answer, type[ApiError]]] = [
+POLL_ERRORS: list[tuple[str, Settings, HTTPResponse, type[ApiError]]] = [
     (
         "comet-unknown-id",
         COMET,
@@ -314,7 +315,7 @@ POLL_ERRORS: list[tuple[str, Settings, Answer, type[ApiError]]] = [
     ("settings", "given_answer", "kind"), [case[1:] for case in POLL_ERRORS], ids=[case[0] for case in POLL_ERRORS]
 )
 def test_poll_error_is_typed_and_names_the_generation(
-    settings: Settings, given_answer: Answer, kind: type[ApiError]
+    settings: Settings, given_answer: HTTPResponse, kind: type[ApiError]
 ) -> None:
     with pytest.raises(ApiError) as caught:
         protocol.read_poll(settings, ID, given_answer)
@@ -405,7 +406,7 @@ def test_key_that_the_api_echoes_is_in_no_message_not_even_in_part(padding: int,
 
 
 def test_key_is_in_no_representation() -> None:
-    call = protocol.submit_call(COMET, VideoRequest(prompt="p"))
+    call = protocol.submit_request(COMET, VideoRequest(prompt="p"))
     settings = Settings(api_key=KEY, proxy=f"http://u:{KEY}@proxy:1")
     assert KEY in call.headers["Authorization"]
     assert [text for text in (repr(call), str(call), repr(settings), str(settings)) if KEY in text] == []
@@ -428,7 +429,7 @@ def test_key_is_in_no_representation() -> None:
 )
 def test_submission_is_one_json_post_with_the_bearer_key(request_fields: dict[str, Any], url: str) -> None:
     request = VideoRequest(**request_fields)
-    call = protocol.submit_call(COMET, request)
+    call = protocol.submit_request(COMET, request)
     assert (call.method, call.url) == ("POST", url)
     assert call.headers == {
         "Authorization": f"Bearer {KEY}",
@@ -448,7 +449,7 @@ def test_submission_is_one_json_post_with_the_bearer_key(request_fields: dict[st
     ids=["comet", "xai", "id-of-somebody-else"],
 )
 def test_poll_is_a_get_below_the_base_url(settings: Settings, request_id: str, url: str) -> None:
-    call = protocol.poll_call(settings, request_id)
+    call = protocol.poll_request(settings, request_id)
     assert (call.method, call.url, call.body) == ("GET", url, None)
     assert call.headers == {"Authorization": f"Bearer {KEY}", "Accept": "application/json"}
 
@@ -462,7 +463,7 @@ def test_poll_is_a_get_below_the_base_url(settings: Settings, request_id: str, u
     ],
 )
 def test_models_are_asked_for_at_the_origin(base_url: str, url: str) -> None:
-    assert protocol.models_call(Settings(base_url=base_url, api_key=KEY)).url == url
+    assert protocol.models_request(Settings(base_url=base_url, api_key=KEY)).url == url
 
 
 @pytest.mark.parametrize(
@@ -478,13 +479,13 @@ def test_models_are_asked_for_at_the_origin(base_url: str, url: str) -> None:
 )
 def test_key_that_cannot_be_sent_is_refused_before_anything_is(key: str, words: str) -> None:
     with pytest.raises(AuthenticationError, match=words) as caught:
-        protocol.submit_call(Settings(api_key=key), VideoRequest(prompt="p"))
+        protocol.submit_request(Settings(api_key=key), VideoRequest(prompt="p"))
     assert caught.value.status is None
     assert not key or key not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("base_url", "speaks_xai"),
+    ("base_url", "is_xai"),
     [
         ("https://api.cometapi.com/grok/v1", False),
         ("https://gateway.example.com/grok/v1", False),
@@ -492,8 +493,8 @@ def test_key_that_cannot_be_sent_is_refused_before_anything_is(key: str, words: 
         ("http://127.0.0.1:1/v1", True),
     ],
 )
-def test_dialect_is_told_from_the_address(base_url: str, speaks_xai: bool) -> None:
-    assert Settings(base_url=base_url).speaks_xai is speaks_xai
+def test_dialect_is_told_from_the_address(base_url: str, is_xai: bool) -> None:
+    assert Settings(base_url=base_url).is_xai is is_xai
 
 
 def test_models_are_listed_by_name() -> None:

@@ -12,9 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.api import protocol
+from airflow_provider_grokvideo.api.exchange import HTTPResponse
 from airflow_provider_grokvideo.api.generation import NO_VIDEO_URL, Generation, read_generation
 from airflow_provider_grokvideo.api.polling import Stop
-from airflow_provider_grokvideo.api.protocol import Answer, Settings
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.api.text import (
     MESSAGE_LIMIT,
     clean,
@@ -23,7 +24,7 @@ from airflow_provider_grokvideo.api.text import (
     is_video_url,
 )
 from airflow_provider_grokvideo.exceptions import InvalidRequestError, SubmissionUnknownError
-from airflow_provider_grokvideo.outcome import event_of
+from airflow_provider_grokvideo.outcome import to_event
 from tests.support.hostile import (
     ID,
     KEY,
@@ -117,11 +118,13 @@ def fit_for_postgresql(value: Any) -> None:
 
 
 @given(answers)
-@example(Answer(200, {}, json.dumps({"status": "failed", "error": {"code": "\ud800", "message": "\x00"}}).encode()))
-@example(Answer(200, {}, json.dumps({"request_id": KEY}).encode()))
-@example(Answer(200, {}, b'{"status": "\xed\xa0\x80"}'))
-@example(Answer(200, {"content-type": "text/\udcff"}, b"\xff" * 5000))
-def test_whatever_the_parser_makes_of_any_answer_is_clean(answer: Answer) -> None:
+@example(
+    HTTPResponse(200, {}, json.dumps({"status": "failed", "error": {"code": "\ud800", "message": "\x00"}}).encode())
+)
+@example(HTTPResponse(200, {}, json.dumps({"request_id": KEY}).encode()))
+@example(HTTPResponse(200, {}, b'{"status": "\xed\xa0\x80"}'))
+@example(HTTPResponse(200, {"content-type": "text/\udcff"}, b"\xff" * 5000))
+def test_whatever_the_parser_makes_of_any_answer_is_clean(answer: HTTPResponse) -> None:
     for name, value in what_comes_out(answer).items():
         if isinstance(value, str):
             fit_for_postgresql(value)
@@ -136,13 +139,13 @@ def test_whatever_the_parser_makes_of_any_answer_is_clean(answer: Answer) -> Non
 
 
 @given(answers)
-def test_event_of_any_answer_is_json_that_postgresql_takes(answer: Answer) -> None:
+def test_event_of_any_answer_is_json_that_postgresql_takes(answer: HTTPResponse) -> None:
     try:
         generation = protocol.read_poll(SETTINGS, ID, answer)
         stop = Stop("final" if generation.is_final else "timeout")
     except protocol.GrokVideoError as error:
         generation, stop = None, Stop("error", error)
-    event = event_of(stop, ID, generation, 1)
+    event = to_event(stop, ID, generation, 1)
     fit_for_postgresql(event)
     for value in event.values():
         if isinstance(value, str):
@@ -169,7 +172,7 @@ def test_status_that_is_known_once_it_is_clean_is_that_status() -> None:
 )
 def test_number_without_sense_is_none_and_hides_nothing_else(field: str, number: str) -> None:
     body = f'{{"status": "failed", "error": "oh", "usage": {{"{field}": {number}}}, "{field}": {number}}}'
-    found = protocol.read_poll(SETTINGS, ID, Answer(200, {}, body.encode()))
+    found = protocol.read_poll(SETTINGS, ID, HTTPResponse(200, {}, body.encode()))
     assert (found.state, found.error_message, found.duration, found.cost_usd) == ("failed", "oh", None, None)
     assert found.progress in {None, 100}
 
@@ -221,7 +224,7 @@ def test_video_url_that_cannot_be_kept_is_none(url: str) -> None:
 
 
 def submitted(document: Any, settings: Settings = SETTINGS) -> str:
-    return protocol.read_submission(settings, Answer(200, {}, json.dumps(document).encode()))
+    return protocol.read_submission(settings, HTTPResponse(200, {}, json.dumps(document).encode()))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +254,7 @@ def test_usable_id_beside_an_unusable_one_is_used() -> None:
 @pytest.mark.parametrize("request_id", ["", " ", "\ud800", "..", "a\x00b", "x" * 600])
 def test_unusable_id_is_never_polled(request_id: str) -> None:
     with pytest.raises(InvalidRequestError, match="request_id") as caught:
-        protocol.poll_call(SETTINGS, request_id)
+        protocol.poll_request(SETTINGS, request_id)
     assert_clean(str(caught.value))
 
 
@@ -274,6 +277,6 @@ def test_generation_has_no_text_field_that_is_not_covered() -> None:
 def test_signed_url_is_in_no_error() -> None:
     body = json.dumps({"error": {"code": SIGNED_URL, "message": SIGNED_URL}}).encode()
     for status in (200, 302, 400, 401, 402, 404, 429, 500):
-        for value in what_comes_out(Answer(status, {}, body)).values():
+        for value in what_comes_out(HTTPResponse(status, {}, body)).values():
             if isinstance(value, str):
                 assert_clean(value)
