@@ -44,6 +44,8 @@ _TIMED_OUT = frozenset({408, 499})
 """Codes of the 400s by which a server says that it, or a gateway before it, gave up."""
 _SUMMARY_LIMIT = 200
 """Bytes of an unreadable body that a message quotes."""
+_MAX_ITEMS = 50_000
+"""Items of a JSON document. A million empty lists fit into the bytes of a body, and block an event loop for seconds."""
 _LONGEST_INTEGER = 40
 """Digits. Python refuses to read thousands of them, and no field of the API has so many."""
 
@@ -183,8 +185,11 @@ def read_models(settings: Settings, response: HTTPResponse) -> list[str]:
     document = _json(response)
     if not isinstance(document, Mapping):
         raise ServerError(f"the answer is not JSON: {_summarize_body(settings, response)}", status=response.status)
-    listed = document.get("data") or document.get("models")
-    models = listed if isinstance(listed, list) else []
+    models = next((document[key] for key in ("data", "models") if isinstance(document.get(key), list)), None)
+    if models is None:
+        raise ServerError(
+            f"the answer is not a list of models: {_summarize_body(settings, response)}", status=response.status
+        )
     names = [model["id"] for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str)]
     return [clean(name, settings.api_key, NAME_LIMIT) for name in names]
 
@@ -252,6 +257,8 @@ def _json(response: HTTPResponse) -> object:
         return _UNREADABLE
     if not response.body.strip():
         return None
+    if len(response.body) > _MAX_ITEMS and sum(map(response.body.count, (b"[", b"{", b","))) > _MAX_ITEMS:
+        return _UNREADABLE
     try:
         return _DECODER.decode(response.body.decode(json.detect_encoding(response.body), "surrogatepass"))
     except (ValueError, RecursionError):

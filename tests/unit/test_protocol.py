@@ -396,8 +396,6 @@ def test_key_that_the_api_echoes_is_in_no_message_not_even_in_part(padding: int,
     body: Any = {"json": comet(text), "text": text.encode(), "code": xai("no", text)}[shape]
     for read in (protocol.read_submission, protocol.read_models):
         for status in (200, 400, 401, 403, 429, 500):
-            if read is protocol.read_models and status == 200 and shape != "text":
-                continue
             with pytest.raises(GrokVideoError) as caught:
                 read(COMET, answer(status, body))
             assert KEY[:8] not in str(caught.value)
@@ -500,6 +498,20 @@ def test_dialect_is_told_from_the_address(base_url: str, is_xai: bool) -> None:
 def test_models_are_listed_by_name() -> None:
     body = {"data": [{"id": "grok-imagine-video"}, {"id": 5}, "x", {}]}
     assert protocol.read_models(COMET, answer(200, body)) == ["grok-imagine-video"]
+
+
+@pytest.mark.parametrize("body", [b'{"data": {}}', b'{"object": "list"}', b"{}"])
+def test_answer_without_a_list_of_models_is_an_error(body: bytes) -> None:
+    with pytest.raises(ServerError, match="not a list of models"):
+        protocol.read_models(COMET, answer(200, body))
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b"0,", b'"[",'])
+def test_document_of_too_many_items_is_not_parsed(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"status": "pending", "more": [' + piece * 50_000 + b"0]}"
+    with pytest.raises(ServerError, match="not JSON"):
+        protocol.read_poll(COMET, "r1", answer(200, body))
+    assert protocol.read_poll(COMET, "r1", answer(200, body.replace(piece, b"", 30_000))).state == "pending"
 
 
 @pytest.mark.parametrize("body", [b"", HTML, b"[]"], ids=["empty", "html", "list"])
