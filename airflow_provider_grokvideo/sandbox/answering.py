@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from aiohttp import web
 
-from airflow_provider_grokvideo.sandbox.checks import Style
 from airflow_provider_grokvideo.sandbox.envelopes import Answer
+from airflow_provider_grokvideo.sandbox.validation import Style
 
 
 def style_of(request: web.Request) -> Style:

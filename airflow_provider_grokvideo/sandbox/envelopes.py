@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_provider_grokvideo.sandbox.checks import Style
 from airflow_provider_grokvideo.sandbox.jobs import Job
 from airflow_provider_grokvideo.sandbox.options import Envelope
+from airflow_provider_grokvideo.sandbox.validation import Style
 
 MODERATED = "Generated video rejected by content moderation."
 _FAILED = "The video could not be generated because of an internal error."

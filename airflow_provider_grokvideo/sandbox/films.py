@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from airflow_provider_grokvideo.sandbox.artwork import Film
-from airflow_provider_grokvideo.sandbox.catalogue import FRAME_SIZES
-from airflow_provider_grokvideo.sandbox.checks import data_uri_content
 from airflow_provider_grokvideo.sandbox.jobs import Job, Jobs
+from airflow_provider_grokvideo.sandbox.models import FRAME_SIZES
+from airflow_provider_grokvideo.sandbox.validation import data_uri_content
 
 _KEPT_BYTES = 128 * 1024 * 1024
 _LARGEST_PICTURE = 16 * 1024 * 1024

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_grokvideo.sandbox.bounds import abridged
-from airflow_provider_grokvideo.sandbox.checks import Kind
+from airflow_provider_grokvideo.sandbox.validation import Kind
 
 # How a job can end. The moderated ones are the three shapes the API has been seen to use.
 OUTCOMES = (

@@ -11,12 +11,12 @@ from aiohttp import web
 
 from airflow_provider_grokvideo.sandbox import envelopes
 from airflow_provider_grokvideo.sandbox.answering import hang_up, send, send_half, style_of
-from airflow_provider_grokvideo.sandbox.checks import Style
 from airflow_provider_grokvideo.sandbox.faults import Fault
 from airflow_provider_grokvideo.sandbox.jobs import OUTCOMES, Job
 from airflow_provider_grokvideo.sandbox.options import Envelope
 from airflow_provider_grokvideo.sandbox.studio import Studio
 from airflow_provider_grokvideo.sandbox.submitting import bad_key, server_error
+from airflow_provider_grokvideo.sandbox.validation import Style
 
 _SLOW = 2.0
 

@@ -10,11 +10,11 @@ from aiohttp import web
 
 from airflow_provider_grokvideo.sandbox import envelopes
 from airflow_provider_grokvideo.sandbox.answering import send, style_of
-from airflow_provider_grokvideo.sandbox.catalogue import MODELS
-from airflow_provider_grokvideo.sandbox.control import ControlRoutes
+from airflow_provider_grokvideo.sandbox.control_routes import ControlRoutes
 from airflow_provider_grokvideo.sandbox.delivering import Deliveries
 from airflow_provider_grokvideo.sandbox.films import Films
 from airflow_provider_grokvideo.sandbox.jobs import Job
+from airflow_provider_grokvideo.sandbox.models import MODELS
 from airflow_provider_grokvideo.sandbox.polling import PollRoutes
 from airflow_provider_grokvideo.sandbox.serving import VideoRoutes
 from airflow_provider_grokvideo.sandbox.studio import Studio

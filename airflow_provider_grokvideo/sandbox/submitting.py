@@ -12,7 +12,9 @@ from aiohttp import web
 
 from airflow_provider_grokvideo.sandbox import envelopes
 from airflow_provider_grokvideo.sandbox.answering import hang_up, redirect, send, send_half, style_of
-from airflow_provider_grokvideo.sandbox.catalogue import (
+from airflow_provider_grokvideo.sandbox.faults import Fault, hashtags
+from airflow_provider_grokvideo.sandbox.jobs import Job
+from airflow_provider_grokvideo.sandbox.models import (
     DEFAULT_ASPECT_RATIO,
     DEFAULT_DURATION,
     DEFAULT_MODEL,
@@ -21,10 +23,8 @@ from airflow_provider_grokvideo.sandbox.catalogue import (
     cost_in_ticks,
     find_model,
 )
-from airflow_provider_grokvideo.sandbox.checks import Kind, Style, check, extension_failure, input_images
-from airflow_provider_grokvideo.sandbox.faults import Fault, hashtags
-from airflow_provider_grokvideo.sandbox.jobs import Job
 from airflow_provider_grokvideo.sandbox.studio import Studio
+from airflow_provider_grokvideo.sandbox.validation import Kind, Style, check, extension_failure, input_images
 
 KINDS: dict[str, Kind] = {"generations": "generation", "edits": "edit", "extensions": "extension"}
 _NOT_RECORDED = {"authorization", "x-api-key", "cookie", "proxy-authorization"}

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from airflow_provider_grokvideo.sandbox import Sandbox, films
-from airflow_provider_grokvideo.sandbox.catalogue import FRAME_SIZES
+from airflow_provider_grokvideo.sandbox.models import FRAME_SIZES
 from dev.processes import wait_until
 
 av = pytest.importorskip("av")

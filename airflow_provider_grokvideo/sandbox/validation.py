@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from airflow_provider_grokvideo.sandbox.catalogue import (
+from airflow_provider_grokvideo.sandbox.models import (
     ASPECT_RATIOS,
     DEFAULT_DURATION,
     DEFAULT_MODEL,
