@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from airflow_provider_grokvideo.sandbox.faults import Fault
-from airflow_provider_grokvideo.sandbox.studio import Studio
+from airflow_provider_grokvideo.sandbox.state import Studio
 
 _JSON = "application/json"
 

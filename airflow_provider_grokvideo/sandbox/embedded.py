@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_grokvideo.sandbox.faults import Fault
 from airflow_provider_grokvideo.sandbox.options import Envelope, Options
-from airflow_provider_grokvideo.sandbox.studio import Studio
+from airflow_provider_grokvideo.sandbox.state import Studio
 
 if TYPE_CHECKING:
     import ssl

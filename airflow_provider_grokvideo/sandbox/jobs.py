@@ -11,9 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_grokvideo.sandbox.bounds import abridged
 from airflow_provider_grokvideo.sandbox.validation import Kind
 
+KEPT_BYTES = 256 * 1024
+"""Of one submission's body or one log entry, about."""
+_NODE_BYTES = 64
+_DEEPEST = 50
 # How a job can end. The moderated ones are the three shapes the API has been seen to use.
 OUTCOMES = (
     "done",
@@ -213,3 +216,40 @@ class Jobs:
         if job is None:
             raise KeyError(f"no submission with request_id {request_id!r}")
         return job
+
+
+def abridged(value: Any, limit: int = KEPT_BYTES) -> Any:
+    """Return a JSON value, itself where it is small; else with its long texts and lists cut.
+
+    :param limit: bytes that it may take, about.
+    """
+    return _Budget(limit).spend(value, 0)
+
+
+class _Budget:
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def spend(self, value: Any, depth: int) -> Any:
+        self._left -= _NODE_BYTES
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, int) and value.bit_length() > 8 * _NODE_BYTES:
+            return "…"
+        if not isinstance(value, dict | list):
+            return value
+        if depth > _DEEPEST:
+            return "…"
+        if isinstance(value, list):
+            return [self.spend(item, depth + 1) for item in value if self._left > 0]
+        return {self._text(key): self.spend(item, depth + 1) for key, item in value.items() if self._left > 0}
+
+    def _text(self, text: str) -> str:
+        # Python takes up to four bytes for a character.
+        size = len(text) if text.isascii() else 4 * len(text)
+        if size <= max(self._left, 0):
+            self._left -= size
+            return text
+        shown = text[:100]
+        self._left -= 4 * len(shown)
+        return f"{shown}… ({len(text)} characters)"

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
-from airflow_provider_grokvideo.sandbox import envelopes
-from airflow_provider_grokvideo.sandbox.answering import send, style_of
+from airflow_provider_grokvideo.sandbox import responses
+from airflow_provider_grokvideo.sandbox.api_routes import ModelRoutes, PollRoutes, SubmitRoutes
 from airflow_provider_grokvideo.sandbox.control_routes import ControlRoutes
-from airflow_provider_grokvideo.sandbox.delivering import Deliveries
-from airflow_provider_grokvideo.sandbox.films import Films
 from airflow_provider_grokvideo.sandbox.jobs import Job
-from airflow_provider_grokvideo.sandbox.models import MODELS
-from airflow_provider_grokvideo.sandbox.polling import PollRoutes
-from airflow_provider_grokvideo.sandbox.serving import VideoRoutes
-from airflow_provider_grokvideo.sandbox.studio import Studio
-from airflow_provider_grokvideo.sandbox.submitting import SubmitRoutes, bad_key, server_error
+from airflow_provider_grokvideo.sandbox.responses import bad_key, send, style_of
+from airflow_provider_grokvideo.sandbox.state import Studio
+from airflow_provider_grokvideo.sandbox.video_cache import Films
+from airflow_provider_grokvideo.sandbox.video_routes import Deliveries, VideoRoutes
 
 # An image of 32 MiB is a third larger as base64.
 _LARGEST_BODY = 64 * 1024 * 1024
-_SLOW = 2.0
 _API_PREFIXES = ("/grok/v1/", "/v1/")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,15 +51,16 @@ class Server:
     def _application(self) -> web.Application:
         submits = SubmitRoutes(self.studio, self._accepted)
         polls = PollRoutes(self.studio)
+        models = ModelRoutes(self.studio)
         videos = VideoRoutes(self.studio, self._films)
         app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[self._gate])
         app.cleanup_ctx.append(self._background_work)
         for prefix in ("/grok/v1", "/v1"):
             app.router.add_post(prefix + "/videos/{what:generations|edits|extensions}", submits.submit)
             app.router.add_get(prefix + "/videos/{request_id}", polls.poll)
-            app.router.add_get(prefix + "/models", self._models)
-        app.router.add_get("/v1/api-key", self._api_key)
-        app.router.add_get("/v1/video-generation-models", self._models)
+            app.router.add_get(prefix + "/models", models.models)
+        app.router.add_get("/v1/api-key", models.api_key)
+        app.router.add_get("/v1/video-generation-models", models.models)
         app.router.add_get("/videos/{request_id}.mp4", videos.video)
         app.router.add_get("/files/{request_id}.mp4", videos.file)
         app.router.add_get("/sandbox/page", self._page)
@@ -90,12 +86,12 @@ class Server:
         refusal = self._refusal(request)
         if refusal is None and (request.content_length or 0) > _LARGEST_BODY:
             # Before a byte of it is read.
-            refusal = envelopes.error(style_of(request), "too_large", "the request body is too large")
+            refusal = responses.error(style_of(request), "too_large", "the request body is too large")
         if refusal is None:
             try:
                 return await handler(request)
             except web.HTTPRequestEntityTooLarge:
-                refusal = envelopes.error(style_of(request), "too_large", "the request body is too large")
+                refusal = responses.error(style_of(request), "too_large", "the request body is too large")
         if request.method == "POST":
             self.studio.refusals.append(
                 {
@@ -118,54 +114,27 @@ class Server:
             )
         return send(refusal)
 
-    def _refusal(self, request: web.Request) -> envelopes.Answer | None:
+    def _refusal(self, request: web.Request) -> responses.Answer | None:
         style = style_of(request)
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             text = "No credentials provided" if style == "xai" else "No token provided"
-            return envelopes.error(style, "no_key", text)
+            return responses.error(style, "no_key", text)
         if key.strip() != self.studio.options.api_key:
             return bad_key(style, key.strip())
         bucket = self.studio.bucket
         if bucket is not None and "/videos/" in request.path:
             wait = bucket.seconds_to_wait()
             if wait:
-                return envelopes.rate_limited(style, bucket.rate, bucket.retry_after(wait))
+                return responses.rate_limited(style, bucket.rate, bucket.retry_after(wait))
         return None
 
-    async def _models(self, request: web.Request) -> web.Response:
-        style = style_of(request)
-        fault = self.studio.faults.take("models")
-        if fault is not None and fault.name == "slow":
-            await asyncio.sleep(fault.number("delay", _SLOW))
-        elif fault is not None:
-            spoiled = {
-                "bad_key": lambda: bad_key(style, "sk-sandbox"),
-                "html": lambda: envelopes.html(200, "CometAPI"),
-                "server_error": server_error,
-            }
-            return send(spoiled[fault.name]())
-        listed = [{"id": name, "object": "model", "created": 1769472000, "owned_by": "xai"} for name in MODELS]
-        return send(envelopes.of_json({"object": "list", "data": listed}))
-
-    async def _api_key(self, _: web.Request) -> web.Response:
-        shown = {
-            "redacted_api_key": f"{self.studio.options.api_key[:2]}...",
-            "name": "sandbox",
-            "team_id": "sandbox",
-            "acls": ["api-key:model:*", "api-key:endpoint:*"],
-            "api_key_blocked": False,
-            "api_key_disabled": False,
-            "team_blocked": False,
-        }
-        return send(envelopes.of_json(shown))
-
     async def _page(self, _: web.Request) -> web.Response:
-        return send(envelopes.html(200, "Sandbox"))
+        return send(responses.html(200, "Sandbox"))
 
     async def _moved(self, _: web.Request) -> web.Response:
         # The real gateway sends a path without its prefix to a web page rather than refusing it.
         raise web.HTTPMovedPermanently("/sandbox/page")
 
     async def _nowhere(self, _: web.Request) -> web.Response:
-        return send(envelopes.html(404, "404 Not Found"))
+        return send(responses.html(404, "404 Not Found"))

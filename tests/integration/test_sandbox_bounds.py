@@ -22,7 +22,8 @@ import pytest
 import requests
 
 from airflow_provider_grokvideo.sandbox import Sandbox
-from airflow_provider_grokvideo.sandbox.bounds import KEPT_BYTES, Log, abridged
+from airflow_provider_grokvideo.sandbox.jobs import KEPT_BYTES, abridged
+from airflow_provider_grokvideo.sandbox.state import Log
 
 KEY = {"Authorization": "Bearer sandbox-key"}
 COMMAND = [sys.executable, "-m", "airflow_provider_grokvideo.sandbox", "--port", "0", "--render-seconds", "0"]

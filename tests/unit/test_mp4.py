@@ -16,8 +16,7 @@ from airflow_provider_grokvideo.mp4 import Mp4Check
 pytest.importorskip("av", reason="rendering a video needs the sandbox extra")
 pytest.importorskip("PIL", reason="rendering a video needs the sandbox extra")
 
-from airflow_provider_grokvideo.sandbox.artwork import Film
-from airflow_provider_grokvideo.sandbox.render import render
+from airflow_provider_grokvideo.sandbox.rendering import Film, render
 from tests.support.mp4_files import FTYP, box, boxes, encode, head, moov, remux
 
 FILM = render(Film("4b2cd27e", "A red fox in the snow", "SANDBOX", 848, 480, 1, 7))

@@ -12,14 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from airflow_provider_grokvideo.sandbox.bounds import Log
 from airflow_provider_grokvideo.sandbox.faults import FaultBook
-from airflow_provider_grokvideo.sandbox.jobs import Job, Jobs
+from airflow_provider_grokvideo.sandbox.jobs import Job, Jobs, abridged
 from airflow_provider_grokvideo.sandbox.options import Options
 
 _VIDEO_PATH = re.compile(r"^/(?:videos|files)/([0-9a-f-]{36})\.mp4$")
 
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")
+
+
+class Log(list[dict[str, Any]]):
+    """A list of entries that keeps of each what is short."""
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Add an entry, abridged."""
+        super().append(abridged(entry))
 
 
 class TokenBucket:

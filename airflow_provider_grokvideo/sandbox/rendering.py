@@ -6,13 +6,18 @@ import colorsys
 import hashlib
 import io
 import random
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_grokvideo.sandbox.lettering import fit, font_for
-
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFont
+
+    Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 # How much larger than the frame the background is, so that it can drift behind the text.
 _OVERSCAN = 1.12
@@ -180,3 +185,121 @@ def _rgb(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
 def _mix(one: tuple[int, int, int], other: tuple[int, int, int], share: float) -> tuple[int, int, int]:
     red, green, blue = (int(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue
+
+
+# Pillow's own font knows Latin letters only; these, where the machine has one, know more.
+_WIDER_FONTS = ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "NotoSans-Regular.ttf", "arial.ttf")
+# Font sizes are tried from large to small, as fractions of the frame's short side.
+_LARGEST, _SMALLEST = 13, 25
+
+
+@lru_cache(maxsize=64)
+def font_for(text_is_latin: bool, size: int) -> Font:
+    """A font of that size."""
+    from PIL import ImageFont
+
+    for name in () if text_is_latin else _WIDER_FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return ImageFont.load_default(size=size)
+
+
+def is_latin(text: str) -> bool:
+    """Whether Pillow's own font can write this."""
+    return all(ord(letter) < 0x250 or 0x2010 <= ord(letter) <= 0x2026 for letter in text)
+
+
+def wrap(text: str, font: Font, width: float) -> list[str]:
+    """Break the text into lines no wider than ``width``; a word that is too long is cut."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        candidate = f"{line} {word}" if line else word
+        if font.getlength(candidate) <= width:
+            line = candidate
+            continue
+        if line:
+            lines.append(line)
+        while font.getlength(word) > width and len(word) > 1:
+            cut = _longest_fitting(word, font, width)
+            lines.append(word[:cut])
+            word = word[cut:]
+        line = word
+    return [*lines, line] if line else lines
+
+
+def fit(text: str, width: float, height: float, short_side: int) -> tuple[Font, list[str], float]:
+    """The largest font in which the text fits the box, its lines, and the line height.
+
+    A text too long even for the smallest is cut and ends with an ellipsis.
+    """
+    latin = is_latin(text)
+    for divisor in range(_LARGEST, _SMALLEST + 1, 2):
+        size = max(12, short_side // divisor)
+        font = font_for(latin, size)
+        lines = wrap(text, font, width)
+        line_height = size * 1.28
+        if len(lines) * line_height <= height:
+            return font, lines, line_height
+    most = max(1, int(height // line_height))
+    last = lines[most - 1]
+    while last and font.getlength(last + " …") > width:
+        last = last[:-1]
+    return font, [*lines[: most - 1], last.rstrip() + " …"], line_height
+
+
+def _longest_fitting(word: str, font: Font, width: float) -> int:
+    low, high = 1, len(word)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if font.getlength(word[:middle]) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+FRAMES_PER_SECOND = 24
+
+
+class RendererMissingError(RuntimeError):
+    """PyAV or Pillow is not installed."""
+
+
+class RenderingStoppedError(RuntimeError):
+    """The sandbox stopped before the video was ready."""
+
+
+def render(film: Film, keep_going: Callable[[], bool] = lambda: True) -> bytes:
+    """Encode the film. Slow enough to belong in a thread; equal films give equal bytes."""
+    try:
+        import av
+        import PIL  # noqa: F401
+    except ImportError as missing:
+        raise RendererMissingError(
+            f"rendering a video needs {missing.name}: pip install 'airflow-provider-grokvideo[sandbox]'"
+        ) from missing
+
+    artwork = Artwork(film)
+    with tempfile.TemporaryDirectory(prefix="grokvideo-sandbox-") as folder:
+        # The muxer reads its file again to move the index to the front, so memory will not do.
+        path = Path(folder) / "video.mp4"
+        options = {"movflags": "+faststart", "fflags": "+bitexact"}
+        with av.open(str(path), "w", format="mp4", options=options) as container:
+            # The number of threads is fixed because x264's output depends on it.
+            encoding = {"preset": "ultrafast", "crf": "23", "threads": "2"}
+            stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=encoding)
+            stream.width, stream.height = film.width, film.height
+            stream.pix_fmt = "yuv420p"
+            stream.time_base = Fraction(1, FRAMES_PER_SECOND)
+            for number in range(round(film.seconds * FRAMES_PER_SECOND)):
+                if not keep_going():
+                    raise RenderingStoppedError(film.request_id)
+                frame = av.VideoFrame.from_image(artwork.frame(number / FRAMES_PER_SECOND))
+                frame.pts = number
+                frame.time_base = Fraction(1, FRAMES_PER_SECOND)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return path.read_bytes()

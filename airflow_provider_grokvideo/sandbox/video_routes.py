@@ -6,16 +6,18 @@ import asyncio
 import re
 import time
 from contextlib import suppress
+from typing import Any
 
+import aiohttp
 from aiohttp import web
 
-from airflow_provider_grokvideo.sandbox import envelopes
-from airflow_provider_grokvideo.sandbox.answering import hang_up, send, send_part
+from airflow_provider_grokvideo.sandbox import responses
 from airflow_provider_grokvideo.sandbox.faults import Fault
-from airflow_provider_grokvideo.sandbox.films import Films
 from airflow_provider_grokvideo.sandbox.jobs import Job
-from airflow_provider_grokvideo.sandbox.render import RendererMissingError
-from airflow_provider_grokvideo.sandbox.studio import Studio
+from airflow_provider_grokvideo.sandbox.rendering import RendererMissingError
+from airflow_provider_grokvideo.sandbox.responses import hang_up, send, send_part
+from airflow_provider_grokvideo.sandbox.state import Studio
+from airflow_provider_grokvideo.sandbox.video_cache import Films
 
 _MP4 = "video/mp4"
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
@@ -45,7 +47,7 @@ class VideoRoutes:
             }
         )
         if job is None or job.state != "done":
-            return send(envelopes.html(404, "404 Not Found"))
+            return send(responses.html(404, "404 Not Found"))
         query = request.query
         address = (query.get("expires", ""), query.get("serial", ""), query.get("signature", ""))
         if not self._studio.is_valid_address(job, *address):
@@ -57,7 +59,7 @@ class VideoRoutes:
         try:
             content = await self._films.get(job)
         except RendererMissingError as missing:
-            return send(envelopes.Answer(500, f"{missing}\n", "text/plain"))
+            return send(responses.Answer(500, f"{missing}\n", "text/plain"))
         if fault is not None and fault.name == "cut_short":
             part = content[: int(fault.number("bytes", len(content) // 2))]
             return await send_part(request, part, len(content), _MP4)
@@ -72,11 +74,11 @@ class VideoRoutes:
         """Serve a stored file under its public URL, which needs no signature."""
         job = self._studio.jobs.get(request.match_info["request_id"])
         if job is None or job.state != "done" or not job.is_public:
-            return send(envelopes.html(404, "404 Not Found"))
+            return send(responses.html(404, "404 Not Found"))
         try:
             return _ranged(request, await self._films.get(job))
         except RendererMissingError as missing:
-            return send(envelopes.Answer(500, f"{missing}\n", "text/plain"))
+            return send(responses.Answer(500, f"{missing}\n", "text/plain"))
 
     async def _spoil(self, request: web.Request, job: Job, fault: Fault | None) -> web.StreamResponse | None:
         if fault is None:
@@ -86,11 +88,11 @@ class VideoRoutes:
                 self._studio.expire_addresses(job)
                 return _access_denied()
             case "not_found":
-                return send(envelopes.html(404, "404 Not Found"))
+                return send(responses.html(404, "404 Not Found"))
             case "server_error":
-                return send(envelopes.html(500, "500 Internal Server Error"))
+                return send(responses.html(500, "500 Internal Server Error"))
             case "html":
-                return send(envelopes.html(200, "Please sign in"))
+                return send(responses.html(200, "Please sign in"))
             case "close":
                 return hang_up(request)
             case "slow":
@@ -101,7 +103,7 @@ class VideoRoutes:
 def _access_denied() -> web.Response:
     details = "<Code>AccessDenied</Code><Message>Request has expired</Message>"
     text = f'<?xml version="1.0" encoding="UTF-8"?><Error>{details}</Error>'
-    return send(envelopes.Answer(403, text, "application/xml"))
+    return send(responses.Answer(403, text, "application/xml"))
 
 
 def _ranged(request: web.Request, content: bytes) -> web.Response:
@@ -130,3 +132,73 @@ async def _trickle(request: web.Request, content: bytes, bytes_per_second: float
             await asyncio.sleep(_TICK)
         await response.write_eof()
     return response
+
+
+_PATIENCE = aiohttp.ClientTimeout(total=60)
+
+
+class Deliveries:
+    """Background uploads of one sandbox."""
+
+    def __init__(self, studio: Studio, films: Films) -> None:
+        self._studio = studio
+        self._films = films
+        self._loop = asyncio.get_running_loop()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ended: dict[str, asyncio.Event] = {}
+        studio.jobs.on_finish(self._wake)
+
+    def expect(self, job: Job) -> None:
+        """Upload this job's video when the job ends, if it asks for that."""
+        if not job.uploading:
+            return
+        self._ended[job.request_id] = asyncio.Event()
+        task = asyncio.create_task(self._deliver(job))
+        self._tasks[job.request_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(job.request_id, None))
+
+    async def close(self) -> None:
+        """Give up what has not been uploaded."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _wake(self, job: Job) -> None:
+        ended = self._ended.get(job.request_id)
+        if ended is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(ended.set)
+
+    async def _deliver(self, job: Job) -> None:
+        try:
+            async with asyncio.timeout(job.remaining):
+                await self._ended[job.request_id].wait()
+        except TimeoutError:
+            pass
+        try:
+            if job.outcome == "done":
+                await self._put(job)
+        finally:
+            self._ended.pop(job.request_id, None)
+            job.uploading = False
+
+    async def _put(self, job: Job) -> None:
+        url = job.upload_url or ""
+        record: dict[str, Any] = {"request_id": job.request_id, "at": time.time(), "url": url}
+        fault = self._studio.faults.take("upload", request_id=job.request_id, prompt=job.prompt)
+        try:
+            content = await self._films.get(job)
+            if fault is not None and fault.name == "skip":
+                record.update(status=None, size_bytes=0, error="skipped")
+                return
+            if fault is not None and fault.name == "cut_short":
+                content = content[: len(content) // 2]
+            async with (
+                aiohttp.ClientSession(timeout=_PATIENCE) as session,
+                session.put(url, data=content, headers={"Content-Type": "video/mp4"}) as answer,
+            ):
+                record.update(status=answer.status, size_bytes=len(content), error=None)
+        except (aiohttp.ClientError, TimeoutError, OSError, RendererMissingError) as problem:
+            record.update(status=None, size_bytes=0, error=f"{type(problem).__name__}: {problem}")
+        finally:
+            self._studio.uploads.append(record)

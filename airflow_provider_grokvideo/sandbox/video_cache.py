@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from airflow_provider_grokvideo.sandbox.artwork import Film
 from airflow_provider_grokvideo.sandbox.jobs import Job, Jobs
 from airflow_provider_grokvideo.sandbox.models import FRAME_SIZES
+from airflow_provider_grokvideo.sandbox.rendering import Film, render
 from airflow_provider_grokvideo.sandbox.validation import data_uri_content
 
 _KEPT_BYTES = 128 * 1024 * 1024
@@ -69,8 +69,6 @@ class Films:
 
 
 def _film_bytes(job: Job, picture: bytes | None, seed: int | None, keep_going: Callable[[], bool]) -> bytes:
-    from airflow_provider_grokvideo.sandbox.render import render
-
     width, height = FRAME_SIZES[job.resolution][job.aspect_ratio]
     # Half a surrogate pair is valid JSON but cannot be drawn.
     prompt = job.prompt.encode(errors="replace").decode()
