@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from airflow_provider_grokvideo.sandbox.embedded import Sandbox
 from airflow_provider_grokvideo.sandbox.options import ENVELOPES
 
-_END_WITHIN = 2.0
+_EXIT_TIMEOUT = 2.0
 """Seconds from a signal to the end of the process."""
 
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def end(*_: object) -> None:
         # Whatever is under way then: a thread that decodes an image cannot be interrupted.
-        watchdog = threading.Timer(_END_WITHIN, os._exit, (0,))
+        watchdog = threading.Timer(_EXIT_TIMEOUT, os._exit, (0,))
         watchdog.daemon = True
         watchdog.start()
         stop.set()

@@ -25,61 +25,65 @@ from airflow_provider_grokvideo.sandbox.models import (
 )
 from airflow_provider_grokvideo.sandbox.options import Envelope
 from airflow_provider_grokvideo.sandbox.responses import (
-    bad_key,
-    hang_up,
-    redirect,
-    send,
-    send_half,
-    server_error,
-    style_of,
+    close_connection,
+    redirect_to_page,
+    request_style,
+    send_half_body,
+    to_web_response,
 )
-from airflow_provider_grokvideo.sandbox.state import Studio
-from airflow_provider_grokvideo.sandbox.validation import Kind, Style, check, extension_failure, input_images
+from airflow_provider_grokvideo.sandbox.state import State
+from airflow_provider_grokvideo.sandbox.validation import (
+    Kind,
+    Style,
+    extension_failure,
+    input_images,
+    validate_submission,
+)
 
 KINDS: dict[str, Kind] = {"generations": "generation", "edits": "edit", "extensions": "extension"}
 _NOT_RECORDED = {"authorization", "x-api-key", "cookie", "proxy-authorization"}
-_SLOW = 2.0
+_DEFAULT_DELAY = 2.0
 
 
 class SubmitRoutes:
     """Accepts or refuses submissions."""
 
-    def __init__(self, studio: Studio, accepted: Callable[[Job], None]) -> None:
-        self._studio = studio
+    def __init__(self, state: State, accepted: Callable[[Job], None]) -> None:
+        self._state = state
         self._accepted = accepted
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
         """Judge one submission, then let an armed fault spoil it."""
-        style = style_of(request)
+        style = request_style(request)
         kind = KINDS[request.match_info["what"]]
         raw = await request.read()
         body = _json_object(raw)
         prompt = str(body.get("prompt") or "") if body is not None else ""
-        fault = self._studio.faults.take("submit", prompt=prompt) or _asked_for(prompt)
+        fault = self._state.faults.take("submit", prompt=prompt) or _fault_in_prompt(prompt)
 
         if fault is not None and fault.name == "slow_before_accept":
-            await asyncio.sleep(fault.number("delay", _SLOW))
+            await asyncio.sleep(fault.number("delay", _DEFAULT_DELAY))
         if fault is not None and fault.name == "close_before_accept":
             self._refuse(request, prompt, None, fault.name)
-            return hang_up(request)
+            return close_connection(request)
         if fault is not None and fault.name == "redirect":
             self._refuse(request, prompt, 301, fault.name)
-            redirect()
+            redirect_to_page()
 
-        refusal = _faulty_answer(style, fault, body) or self._judge(kind, body, style)
+        refusal = _fault_response(style, fault, body) or self._validate(kind, body, style)
         if refusal is not None:
             self._refuse(request, prompt, refusal.status, fault.name if fault else None, refusal.text)
-            return send(refusal)
-        if body is None:  # pragma: no cover - _judge has refused it
+            return to_web_response(refusal)
+        if body is None:  # pragma: no cover - _validate has refused it
             raise web.HTTPBadRequest
         job = self._accept(kind, request, body, prompt)
         return await self._answer(request, fault, job)
 
-    def _judge(self, kind: Kind, body: dict[str, Any] | None, style: Style) -> responses.Answer | None:
+    def _validate(self, kind: Kind, body: dict[str, Any] | None, style: Style) -> responses.HTTPResponse | None:
         if body is None:
             return responses.error(style, "not_json", "the body must be a JSON object")
-        source = self._studio.source_of(body)
-        refusal = check(kind, body, style, source.duration if source else None)
+        source = self._state.find_source_job(body)
+        refusal = validate_submission(kind, body, style, source.duration if source else None)
         if refusal is None:
             return None
         if refusal.reason == "unknown_model":
@@ -87,9 +91,9 @@ class SubmitRoutes:
         return responses.error(style, refusal.reason, refusal.message, refusal.field)
 
     def _accept(self, kind: Kind, request: web.Request, body: dict[str, Any], prompt: str) -> Job:
-        studio = self._studio
-        job = _job(studio, kind, request, body, prompt)
-        fate = studio.faults.take("outcome", prompt=prompt)
+        state = self._state
+        job = _build_job(state, kind, request, body, prompt)
+        fate = state.faults.take("outcome", prompt=prompt)
         if fate is not None:
             job.outcome = fate.name
             if "code" in fate.options:
@@ -98,38 +102,38 @@ class SubmitRoutes:
             if on == "outcome":
                 job.outcome = name
             elif on != "submit":
-                studio.faults.arm(Fault(on, name, request_id=job.request_id))
-        source = studio.source_of(body)
+                state.faults.arm(Fault(on, name, request_id=job.request_id))
+        source = state.find_source_job(body)
         reason = extension_failure(kind, body, source.duration if source else None)
         if reason is not None:
             job.outcome, job.failure = "failed", ("invalid_argument", reason)
         job.uploading = job.upload_url is not None and job.outcome == "done"
-        studio.jobs.add(job)
+        state.jobs.add(job)
         self._accepted(job)
         return job
 
     async def _answer(self, request: web.Request, fault: Fault | None, job: Job) -> web.StreamResponse:
-        answer = responses.of_json({"request_id": job.request_id})
+        response = responses.json_response({"request_id": job.request_id})
         name = fault.name if fault else None
         if fault is not None and name == "slow_after_accept":
-            await asyncio.sleep(fault.number("delay", _SLOW))
+            await asyncio.sleep(fault.number("delay", _DEFAULT_DELAY))
         if name == "close_after_accept":
-            return hang_up(request)
+            return close_connection(request)
         if name == "half_answer":
-            return await send_half(request, answer)
+            return await send_half_body(request, response)
         if name == "no_id":
-            return send(responses.of_json({}))
+            return to_web_response(responses.json_response({}))
         if name == "html":
-            return send(responses.html(200, "CometAPI"))
-        return send(answer)
+            return to_web_response(responses.html(200, "CometAPI"))
+        return to_web_response(response)
 
     def _refuse(self, request: web.Request, prompt: str, status: int | None, fault: str | None, text: str = "") -> None:
-        self._studio.refusals.append(
+        self._state.refusals.append(
             {
                 "path": request.path,
                 "prompt": prompt,
                 "status": status,
-                "code": _code_in(text),
+                "code": _error_code(text),
                 "fault": fault,
                 "at": time.time(),
             }
@@ -144,14 +148,14 @@ def _json_object(raw: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _asked_for(prompt: str) -> Fault | None:
+def _fault_in_prompt(prompt: str) -> Fault | None:
     for on, name in hashtags(prompt):
         if on == "submit":
             return Fault(on, name)
     return None
 
 
-def _code_in(text: str) -> str | None:
+def _error_code(text: str) -> str | None:
     body = _json_object(text.encode(errors="replace"))
     if body is None:
         return None
@@ -160,7 +164,7 @@ def _code_in(text: str) -> str | None:
     return str(code) if code is not None else None
 
 
-def _faulty_answer(style: Style, fault: Fault | None, body: dict[str, Any] | None) -> responses.Answer | None:
+def _fault_response(style: Style, fault: Fault | None, body: dict[str, Any] | None) -> responses.HTTPResponse | None:
     if fault is None:
         return None
     if fault.name == "rate_limited":
@@ -170,25 +174,25 @@ def _faulty_answer(style: Style, fault: Fault | None, body: dict[str, Any] | Non
         return responses.html(status, f"{status} Gateway Time-out")
     if fault.name == "model_not_found":
         return responses.unknown_model(style, str((body or {}).get("model") or DEFAULT_MODEL))
-    answers: dict[str, Callable[[], responses.Answer]] = {
+    responses_by_name: dict[str, Callable[[], responses.HTTPResponse]] = {
         "out_of_credit_429": lambda: responses.error(style, "out_of_credit", responses.OUT_OF_CREDIT),
-        "bad_key": lambda: bad_key(style, "sk-sandbox"),
+        "bad_key": lambda: responses.invalid_key(style, "sk-sandbox"),
         "no_quota": lambda: responses.error(style, "no_quota", responses.NO_QUOTA[style]),
         "payment_required": lambda: responses.error(style, "payment_required", "Payment required."),
         "invalid_request": lambda: responses.error(style, "missing_field", "the request is not valid"),
-        "server_error": server_error,
+        "server_error": responses.server_error,
         "bad_gateway": lambda: responses.html(502, "502 Bad Gateway"),
     }
-    make = answers.get(fault.name)
+    make = responses_by_name.get(fault.name)
     return make() if make else None
 
 
-def _job(studio: Studio, kind: Kind, request: web.Request, body: dict[str, Any], prompt: str) -> Job:
+def _build_job(state: State, kind: Kind, request: web.Request, body: dict[str, Any], prompt: str) -> Job:
     name = body.get("model") or DEFAULT_MODEL
     model = find_model(name)
     if model is None:  # pragma: no cover - refused before
         raise web.HTTPBadRequest
-    source = studio.source_of(body) if kind != "generation" else None
+    source = state.find_source_job(body) if kind != "generation" else None
     # An edit has its source's length; edits and extensions have its frame too, whatever they ask for.
     asked = DEFAULT_DURATION[kind]
     if kind != "edit":
@@ -207,7 +211,7 @@ def _job(studio: Studio, kind: Kind, request: web.Request, body: dict[str, Any],
         resolution = body.get("resolution") or resolution
     source_seconds = 0.0 if kind == "generation" else source.duration if source else DEFAULT_SOURCE_SECONDS
     return Job(
-        request_id=studio.jobs.new_id(),
+        request_id=state.jobs.new_id(),
         kind=kind,
         path=request.path,
         body=body,
@@ -220,46 +224,46 @@ def _job(studio: Studio, kind: Kind, request: web.Request, body: dict[str, Any],
         cost_ticks=cost_in_ticks(
             model, resolution, duration if kind == "edit" else asked, len(input_images(body)), source_seconds
         ),
-        render_seconds=studio.options.render_seconds,
+        render_seconds=state.options.render_seconds,
     )
 
 
 class PollRoutes:
     """Says how a job is doing."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     async def poll(self, request: web.Request) -> web.StreamResponse:
         """Answer one poll, after letting an armed fault spoil it."""
         request_id = request.match_info["request_id"]
-        style = style_of(request)
-        job = self._studio.jobs.get(request_id)
+        style = request_style(request)
+        job = self._state.jobs.get(request_id)
         prompt = job.prompt if job else ""
-        fault = self._studio.faults.take("poll", request_id=request_id, prompt=prompt)
+        fault = self._state.faults.take("poll", request_id=request_id, prompt=prompt)
         if job is None:
-            answer = _without_job(style, fault) or responses.unknown_id(style)
-            self._record(request_id, answer.status, None, fault)
-            return send(answer)
+            response = _jobless_fault(style, fault) or responses.unknown_id(style)
+            self._record(request_id, response.status, None, fault)
+            return to_web_response(response)
         if fault is not None and fault.name == "slow":
-            await asyncio.sleep(fault.number("delay", _SLOW))
+            await asyncio.sleep(fault.number("delay", _DEFAULT_DELAY))
         job.polls += 1
         if fault is not None and fault.name == "close":
             self._record(request_id, None, job, fault)
-            return hang_up(request)
-        answer = self._answer(request, style, job, fault)
-        self._record(request_id, answer.status, job, fault)
+            return close_connection(request)
+        response = self._answer(request, style, job, fault)
+        self._record(request_id, response.status, job, fault)
         if fault is not None and fault.name == "half_answer":
-            return await send_half(request, answer)
-        return send(answer)
+            return await send_half_body(request, response)
+        return to_web_response(response)
 
-    def _answer(self, request: web.Request, style: Style, job: Job, fault: Fault | None) -> responses.Answer:
-        envelope: Envelope = "xai" if style == "xai" else self._studio.options.envelope
+    def _answer(self, request: web.Request, style: Style, job: Job, fault: Fault | None) -> responses.HTTPResponse:
+        envelope: Envelope = "xai" if style == "xai" else self._state.options.envelope
         if fault is None:
             return responses.poll(envelope, job, self._url(request, job))
-        spoiled = _without_job(style, fault) or _odd_pending(envelope, job, fault)
-        if spoiled is not None:
-            return spoiled
+        fault_response = _jobless_fault(style, fault) or _unusual_pending(envelope, job, fault)
+        if fault_response is not None:
+            return fault_response
         name = fault.name
         if name in OUTCOMES:
             return responses.poll(envelope, job, self._url(request, job), outcome=name)
@@ -268,7 +272,7 @@ class PollRoutes:
         if name == "no_status":
             return self._done_without_status(request, envelope, job)
         if name == "raw":
-            # The bare first answer would not show which envelope this is.
+            # The bare first response would not show which envelope this is.
             job.polls = max(job.polls, 2)
             return responses.poll("raw", job, self._url(request, job))
         if name == "wrapped":
@@ -277,20 +281,20 @@ class PollRoutes:
             return responses.poll("xai", job, self._url(request, job))
         return responses.poll(envelope, job, self._url(request, job))
 
-    def _done_without_status(self, request: web.Request, envelope: Envelope, job: Job) -> responses.Answer:
+    def _done_without_status(self, request: web.Request, envelope: Envelope, job: Job) -> responses.HTTPResponse:
         if job.pending and not job.uploading:
-            self._studio.jobs.finish(job.request_id, job.outcome)
+            self._state.jobs.finish(job.request_id, job.outcome)
         body = json.loads(responses.poll(envelope, job, self._url(request, job), outcome="done").text)
         if envelope == "wrapped":
             body["data"].pop("status")
             body["data"]["data"].pop("status")
         else:
             body.pop("status")
-        return responses.of_json(body)
+        return responses.json_response(body)
 
     def _url(self, request: web.Request, job: Job) -> str:
-        origin = self._studio.options.video_origin or f"{request.scheme}://{request.host}"
-        return origin + self._studio.signed_path(job)
+        origin = self._state.options.video_origin or f"{request.scheme}://{request.host}"
+        return origin + self._state.signed_path(job)
 
     def _record(self, request_id: str, status: int | None, job: Job | None, fault: Fault | None) -> None:
         record: dict[str, Any] = {
@@ -300,78 +304,78 @@ class PollRoutes:
             "state": job.state if job else None,
             "fault": fault.name if fault else None,
         }
-        self._studio.polls.append(record)
+        self._state.polls.append(record)
 
 
-def _without_job(style: Style, fault: Fault | None) -> responses.Answer | None:
-    """Faults whose answer does not depend on the job."""
+def _jobless_fault(style: Style, fault: Fault | None) -> responses.HTTPResponse | None:
+    """Faults whose response does not depend on the job."""
     if fault is None:
         return None
     match fault.name:
         case "rate_limited":
             return responses.rate_limited(style, 1, fault.options.get("retry_after"))
         case "server_error":
-            return server_error()
+            return responses.server_error()
         case "bad_gateway":
             return responses.html(502, "502 Bad Gateway")
         case "html":
             return responses.html(200, "CometAPI")
         case "empty_202":
-            return responses.Answer(202)
+            return responses.HTTPResponse(202)
         case "data_null":
-            return responses.of_json({"code": "success", "message": "", "data": None})
+            return responses.json_response({"code": "success", "message": "", "data": None})
         case "not_found":
             return responses.error(style, "not_found", "The requested resource was not found.")
         case "task_not_exist":
             return responses.task_not_exist()
         case "bad_key":
-            return bad_key(style, "sk-sandbox")
+            return responses.invalid_key(style, "sk-sandbox")
     return None
 
 
-def _odd_pending(envelope: Envelope, job: Job, fault: Fault) -> responses.Answer | None:
+def _unusual_pending(envelope: Envelope, job: Job, fault: Fault) -> responses.HTTPResponse | None:
     """Answers that say "not yet" in an unusual way."""
     match fault.name:
         case "bare_id":
-            return responses.of_json({"request_id": job.request_id})
+            return responses.json_response({"request_id": job.request_id})
         case "unknown_status":
             status, progress = "rendering_shadows", job.progress
             if envelope == "wrapped":
                 inner = {"status": status}
-                return responses.of_json(responses.wrap(job, status.upper(), "", progress, inner))
-            return responses.of_json({"status": status, "progress": progress})
+                return responses.json_response(responses.wrap_task(job, status.upper(), "", progress, inner))
+            return responses.json_response({"status": status, "progress": progress})
         case "string_progress":
             body = {"request_id": job.request_id, "status": "pending", "progress": f"{job.progress:g}%"}
-            return responses.of_json(body)
+            return responses.json_response(body)
     return None
 
 
 class ModelRoutes:
     """Lists models and describes the key; free of charge."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     async def models(self, request: web.Request) -> web.Response:
         """List the models, after letting an armed fault spoil it."""
-        style = style_of(request)
-        fault = self._studio.faults.take("models")
+        style = request_style(request)
+        fault = self._state.faults.take("models")
         if fault is not None and fault.name == "slow":
-            await asyncio.sleep(fault.number("delay", _SLOW))
+            await asyncio.sleep(fault.number("delay", _DEFAULT_DELAY))
         elif fault is not None:
-            spoiled = {
-                "bad_key": lambda: bad_key(style, "sk-sandbox"),
+            fault_response = {
+                "bad_key": lambda: responses.invalid_key(style, "sk-sandbox"),
                 "html": lambda: responses.html(200, "CometAPI"),
-                "server_error": server_error,
+                "server_error": responses.server_error,
             }
-            return send(spoiled[fault.name]())
+            return to_web_response(fault_response[fault.name]())
         listed = [{"id": name, "object": "model", "created": 1769472000, "owned_by": "xai"} for name in MODELS]
-        return send(responses.of_json({"object": "list", "data": listed}))
+        return to_web_response(responses.json_response({"object": "list", "data": listed}))
 
     async def api_key(self, _: web.Request) -> web.Response:
         """Say what the key may do, as xAI does."""
         shown = {
-            "redacted_api_key": f"{self._studio.options.api_key[:2]}...",
+            "redacted_api_key": f"{self._state.options.api_key[:2]}...",
             "name": "sandbox",
             "team_id": "sandbox",
             "acls": ["api-key:model:*", "api-key:endpoint:*"],
@@ -379,4 +383,4 @@ class ModelRoutes:
             "api_key_disabled": False,
             "team_blocked": False,
         }
-        return send(responses.of_json(shown))
+        return to_web_response(responses.json_response(shown))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from airflow_provider_grokvideo.sandbox.faults import Fault
-from airflow_provider_grokvideo.sandbox.state import Studio
+from airflow_provider_grokvideo.sandbox.state import State
 
 _JSON = "application/json"
 
@@ -19,8 +19,8 @@ _JSON = "application/json"
 class ControlRoutes:
     """The test's side of the sandbox."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     def routes(self) -> list[web.RouteDef]:
         """Every control route."""
@@ -35,8 +35,8 @@ class ControlRoutes:
 
     async def faults(self, request: web.Request) -> web.Response:
         """What is still armed."""
-        self._check_caller(request)
-        return web.json_response([fault.as_json() for fault in self._studio.faults.armed()])
+        self._require_local(request)
+        return web.json_response([fault.to_json() for fault in self._state.faults.armed()])
 
     async def arm(self, request: web.Request) -> web.Response:
         """Arm one fault, or a list of them that play in order."""
@@ -46,29 +46,29 @@ class ControlRoutes:
         except (ValueError, TypeError) as problem:
             raise _bad_request(str(problem)) from problem
         for fault in faults:
-            self._studio.faults.arm(fault)
+            self._state.faults.arm(fault)
         return await self.faults(request)
 
     async def disarm(self, request: web.Request) -> web.Response:
         """Clear every fault."""
-        self._check_caller(request)
-        self._studio.faults.clear()
+        self._require_local(request)
+        self._state.faults.clear()
         return web.json_response([])
 
     async def log(self, request: web.Request) -> web.Response:
         """One of the sandbox's logs, oldest entry first."""
-        self._check_caller(request)
+        self._require_local(request)
         name = request.match_info["log"]
         if name == "requests":
-            return web.json_response([job.record() for job in self._studio.jobs.all()])
-        entries: list[dict[str, Any]] = getattr(self._studio, name)
+            return web.json_response([job.record() for job in self._state.jobs.all()])
+        entries: list[dict[str, Any]] = getattr(self._state, name)
         return web.json_response(entries)
 
     async def finish(self, request: web.Request) -> web.Response:
         """End a job now: ``{"request_id", "state"}``."""
         value = await self._json(request)
         try:
-            job = self._studio.jobs.finish(str(value["request_id"]), str(value.get("state", "done")))
+            job = self._state.jobs.finish(str(value["request_id"]), str(value.get("state", "done")))
         except (KeyError, ValueError, TypeError, AttributeError) as problem:
             raise _bad_request(str(problem)) from problem
         return web.json_response(job.record())
@@ -80,13 +80,13 @@ class ControlRoutes:
             progress = float(value["progress"])
             if not math.isfinite(progress):
                 raise _bad_request(f"progress is {progress}; it must be a number")
-            job = self._studio.jobs.set_progress(str(value["request_id"]), progress)
+            job = self._state.jobs.set_progress(str(value["request_id"]), progress)
         except (KeyError, ValueError, TypeError, OverflowError) as problem:
             raise _bad_request(str(problem)) from problem
         return web.json_response(job.record())
 
     async def _json(self, request: web.Request) -> Any:
-        self._check_caller(request)
+        self._require_local(request)
         if request.content_type != _JSON:
             # What a page of another site may send without asking is of other types.
             raise web.HTTPUnsupportedMediaType(text=f"the body must be sent as {_JSON}\n")
@@ -95,12 +95,12 @@ class ControlRoutes:
         except (ValueError, RecursionError) as problem:
             raise _bad_request(f"the body is not JSON: {problem}") from problem
 
-    def _check_caller(self, request: web.Request) -> None:
+    def _require_local(self, request: web.Request) -> None:
         """Refuse other machines, pages of other sites, and names that a site has bound to this address."""
         if not _is_loopback(request.remote):
             raise _forbidden(f"{request.remote} is another")
         host = _host_of(f"//{request.host}")
-        if not _is_loopback(host) and host != self._studio.options.host.lower():
+        if not _is_loopback(host) and host != self._state.options.host.lower():
             raise _forbidden(f"Host {request.host!r} is not it")
         origin = request.headers.get("Origin")
         if origin is not None and origin.lower() != f"{request.scheme}://{request.host}".lower():

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_grokvideo.sandbox.faults import Fault
 from airflow_provider_grokvideo.sandbox.options import Envelope, Options
-from airflow_provider_grokvideo.sandbox.state import Studio
+from airflow_provider_grokvideo.sandbox.state import State
 
 if TYPE_CHECKING:
     import ssl
 
-_START_PATIENCE = 30.0
-_STOP_PATIENCE = 30.0
+_START_TIMEOUT = 30.0
+_STOP_TIMEOUT = 30.0
 
 
 class Sandbox:
@@ -51,7 +51,7 @@ class Sandbox:
         url_lifetime: float = 3600.0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._studio = Studio(
+        self._state = State(
             Options(
                 host=host,
                 port=port,
@@ -92,7 +92,7 @@ class Sandbox:
         self._problem = None
         self._thread = threading.Thread(target=self._run, name="grokvideo-sandbox", daemon=True)
         self._thread.start()
-        if not self._started.wait(_START_PATIENCE):
+        if not self._started.wait(_START_TIMEOUT):
             raise RuntimeError("the sandbox did not start")
         if self._problem is not None:
             self._thread.join()
@@ -105,7 +105,7 @@ class Sandbox:
         if thread is None or self._loop is None or self._stop is None:
             return
         self._loop.call_soon_threadsafe(self._stop.set)
-        thread.join(_STOP_PATIENCE)
+        thread.join(_STOP_TIMEOUT)
         self._port = None
 
     @property
@@ -113,7 +113,7 @@ class Sandbox:
         """``scheme://host:port``."""
         if self._port is None:
             raise RuntimeError("the sandbox is not running; use it in a with block")
-        options = self._studio.options
+        options = self._state.options
         scheme = "https" if options.ssl_context else "http"
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(options.host, options.host)  # noqa: S104
         return f"{scheme}://{host}:{self._port}"
@@ -131,37 +131,37 @@ class Sandbox:
     @property
     def api_key(self) -> str:
         """The key that is accepted."""
-        return self._studio.options.api_key
+        return self._state.options.api_key
 
     @property
     def submissions(self) -> list[dict[str, Any]]:
         """Every submission that was accepted, and so would be paid for; oldest first."""
-        return [job.record() for job in self._studio.jobs.all()]
+        return [job.record() for job in self._state.jobs.all()]
 
     @property
     def polls(self) -> list[dict[str, Any]]:
         """Every poll: request_id, at, status answered (None where the connection was closed)."""
-        return list(self._studio.polls)
+        return list(self._state.polls)
 
     @property
     def downloads(self) -> list[dict[str, Any]]:
         """Every request for a video: request_id, at, whether a key came with it, range."""
-        return list(self._studio.downloads)
+        return list(self._state.downloads)
 
     @property
     def uploads(self) -> list[dict[str, Any]]:
         """Every PUT to an upload_url: request_id, at, url, status answered, size, error."""
-        return list(self._studio.uploads)
+        return list(self._state.uploads)
 
     @property
     def refusals(self) -> list[dict[str, Any]]:
         """Every submission that was refused: path, status, code, fault, at."""
-        return list(self._studio.refusals)
+        return list(self._state.refusals)
 
     @property
     def armed(self) -> list[dict[str, Any]]:
         """The faults that are still to play."""
-        return [fault.as_json() for fault in self._studio.faults.armed()]
+        return [fault.to_json() for fault in self._state.faults.armed()]
 
     def fault(
         self,
@@ -174,19 +174,19 @@ class Sandbox:
         **options: Any,
     ) -> None:
         """Arm a fault; ``times=None`` lets it play until it is cleared."""
-        self._studio.faults.arm(Fault(on, name, times, request_id, prompt_contains, options))
+        self._state.faults.arm(Fault(on, name, times, request_id, prompt_contains, options))
 
     def clear_faults(self) -> None:
         """Disarm every fault."""
-        self._studio.faults.clear()
+        self._state.faults.clear()
 
     def finish(self, request_id: str, state: str = "done") -> None:
         """End a job now."""
-        self._studio.jobs.finish(request_id, state)
+        self._state.jobs.finish(request_id, state)
 
     def set_progress(self, request_id: str, progress: float) -> None:
         """Show this progress for as long as the job is pending."""
-        self._studio.jobs.set_progress(request_id, progress)
+        self._state.jobs.set_progress(request_id, progress)
 
     def _run(self) -> None:
         try:
@@ -201,7 +201,7 @@ class Sandbox:
         from airflow_provider_grokvideo.sandbox.server import Server
 
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = Server(self._studio)
+        server = Server(self._state)
         try:
             self._port = await server.start()
             self._started.set()

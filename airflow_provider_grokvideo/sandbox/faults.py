@@ -7,9 +7,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_grokvideo.sandbox.jobs import OUTCOMES, outcome_named
+from airflow_provider_grokvideo.sandbox.jobs import OUTCOMES, resolve_outcome
 
-_BAD_OUTCOMES = tuple(name for name in OUTCOMES if name != "done")
+_FAILED_OUTCOMES = tuple(name for name in OUTCOMES if name != "done")
 
 FAULTS: dict[str, tuple[str, ...]] = {
     "submit": (
@@ -53,7 +53,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "no_status",
         "string_progress",
         "failed_wrapped",
-        *_BAD_OUTCOMES,
+        *_FAILED_OUTCOMES,
     ),
     "video": (
         "expired_url",
@@ -69,10 +69,10 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "models": ("bad_key", "html", "server_error", "slow"),
     "upload": ("skip", "cut_short"),
     # How the next accepted submission ends, for good: not one answer but the job's fate.
-    "outcome": _BAD_OUTCOMES,
+    "outcome": _FAILED_OUTCOMES,
 }
 
-_READ_OF_PROMPT = 20_000
+_MAX_HASHTAG_OFFSET = 20_000
 """Characters of a prompt in which hashtags count."""
 _HASHTAG = re.compile(r"#(?:(moderated|failed|expired)\b|fault:(?:(\w+):)?(\w+))")
 
@@ -93,7 +93,7 @@ class Fault:
         if self.on not in FAULTS:
             raise ValueError(f"unknown 'on' {self.on!r}; known: {', '.join(FAULTS)}")
         if self.name == "moderated" and self.on in {"poll", "outcome"}:
-            self.name = outcome_named(self.name)
+            self.name = resolve_outcome(self.name)
         if self.name not in FAULTS[self.on]:
             known = ", ".join(FAULTS[self.on])
             raise ValueError(f"unknown fault {self.name!r} on {self.on!r}; known: {known}")
@@ -114,7 +114,7 @@ class Fault:
         request_id, prompt_contains = rest.pop("request_id", None), rest.pop("prompt_contains", None)
         return cls(on, name, times, request_id, prompt_contains, rest)
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The same form back."""
         shown: dict[str, Any] = {"on": self.on, "fault": self.name, "times": self.times}
         if self.request_id is not None:
@@ -127,7 +127,7 @@ class Fault:
         """A numeric option of this fault."""
         return float(self.options.get(option, default))
 
-    def _is_for(self, on: str, request_id: str | None, prompt: str) -> bool:
+    def _matches(self, on: str, request_id: str | None, prompt: str) -> bool:
         return (
             self.on == on
             and self.request_id in {None, request_id}
@@ -135,7 +135,7 @@ class Fault:
         )
 
 
-class FaultBook:
+class FaultQueue:
     """The faults still to play, in the order they were armed. Safe to use from any thread."""
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class FaultBook:
         """The first fault for this call, used up by one."""
         with self._lock:
             for index, fault in enumerate(self._armed):
-                if fault.times == 0 or not fault._is_for(on, request_id, prompt):
+                if fault.times == 0 or not fault._matches(on, request_id, prompt):
                     continue
                 if fault.times is not None:
                     fault.times -= 1
@@ -178,9 +178,9 @@ def hashtags(prompt: str) -> list[tuple[str, str]]:
     ``#fault:video:slow`` one whose name exists in several places. A name nobody knows is just a hashtag.
     """
     found = []
-    for spoken, on, name in _HASHTAG.findall(prompt[:_READ_OF_PROMPT]):
+    for spoken, on, name in _HASHTAG.findall(prompt[:_MAX_HASHTAG_OFFSET]):
         if spoken or (name == "moderated" and on in {"", "outcome"}):
-            found.append(("outcome", outcome_named(spoken or name)))
+            found.append(("outcome", resolve_outcome(spoken or name)))
             continue
         places = (on,) if on else ("outcome", "poll", "video", "submit", "upload")
         place = next((place for place in places if name in FAULTS.get(place, ())), None)

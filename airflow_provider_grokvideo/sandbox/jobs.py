@@ -13,10 +13,10 @@ from typing import Any
 
 from airflow_provider_grokvideo.sandbox.validation import Kind
 
-KEPT_BYTES = 256 * 1024
+MAX_ENTRY_BYTES = 256 * 1024
 """Of one submission's body or one log entry, about."""
 _NODE_BYTES = 64
-_DEEPEST = 50
+_MAX_DEPTH = 50
 # How a job can end. The moderated ones are the three shapes the API has been seen to use.
 OUTCOMES = (
     "done",
@@ -27,18 +27,18 @@ OUTCOMES = (
     "moderated_400",
     "done_without_url",
 )
-_SPOKEN = {"moderated": "moderated_failed"}
-_ALMOST_DONE = 99
-_LONGEST_PROMPT = 20_000
-_KEPT_PICTURES = 64 * 1024 * 1024
+_OUTCOME_ALIASES = {"moderated": "moderated_failed"}
+_MAX_PENDING_PROGRESS = 99
+_MAX_PROMPT_LENGTH = 20_000
+_MAX_PENDING_IMAGE_BYTES = 64 * 1024 * 1024
 """Bytes of all pictures together that wait to be drawn; the oldest ones go first."""
 
 
-def outcome_named(name: str) -> str:
+def resolve_outcome(name: str) -> str:
     """The outcome that a name stands for; ``moderated`` is short for the commonest shape."""
-    outcome = _SPOKEN.get(name, name)
+    outcome = _OUTCOME_ALIASES.get(name, name)
     if outcome not in OUTCOMES:
-        raise ValueError(f"unknown outcome {name!r}; known: {', '.join((*OUTCOMES, *_SPOKEN))}")
+        raise ValueError(f"unknown outcome {name!r}; known: {', '.join((*OUTCOMES, *_OUTCOME_ALIASES))}")
     return outcome
 
 
@@ -63,8 +63,8 @@ class Job:
     failure: tuple[str, str] | None = None
     accepted_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.monotonic)
-    ended_early_at: float | None = None
-    shown_progress: float | None = None
+    finished_early_at: float | None = None
+    fixed_progress: float | None = None
     # A job whose video goes to an upload_url is done only when the video has arrived there.
     uploading: bool = False
     polls: int = 0
@@ -72,16 +72,16 @@ class Job:
     oldest_valid_serial: int = 1
 
     @property
-    def remaining(self) -> float:
+    def remaining_seconds(self) -> float:
         """Seconds until the clock alone would end this job."""
-        if self.ended_early_at is not None:
+        if self.finished_early_at is not None:
             return 0.0
         return max(0.0, self.started + self.render_seconds - time.monotonic())
 
     @property
     def pending(self) -> bool:
         """Whether the API would still say that it is at work."""
-        return self.remaining > 0 or self.uploading
+        return self.remaining_seconds > 0 or self.uploading
 
     @property
     def state(self) -> str:
@@ -97,17 +97,17 @@ class Job:
         """Percent; 100 only for what is done."""
         if not self.pending:
             return 100 if self.state == "done" else 0
-        if self.shown_progress is not None:
-            return self.shown_progress
+        if self.fixed_progress is not None:
+            return self.fixed_progress
         if self.render_seconds <= 0:
-            return _ALMOST_DONE
+            return _MAX_PENDING_PROGRESS
         elapsed = time.monotonic() - self.started
-        return min(_ALMOST_DONE, int(100 * elapsed / self.render_seconds))
+        return min(_MAX_PENDING_PROGRESS, int(100 * elapsed / self.render_seconds))
 
     @property
     def finished_at(self) -> float:
         """Wall-clock time at which it ended or will end."""
-        return self.ended_early_at or self.accepted_at + self.render_seconds
+        return self.finished_early_at or self.accepted_at + self.render_seconds
 
     @property
     def upload_url(self) -> str | None:
@@ -116,7 +116,7 @@ class Job:
         return output.get("upload_url") if isinstance(output, dict) else None
 
     @property
-    def stored(self) -> dict[str, Any] | None:
+    def storage_options(self) -> dict[str, Any] | None:
         """How the submitter wants the video to be stored as a file, or None."""
         options = self.body.get("storage_options")
         return options if isinstance(options, dict) else None
@@ -124,7 +124,7 @@ class Job:
     @property
     def is_public(self) -> bool:
         """Whether the stored file can be had without a key."""
-        public = (self.stored or {}).get("public_url")
+        public = (self.storage_options or {}).get("public_url")
         return public is True or isinstance(public, dict)
 
     def record(self) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class Job:
         }
 
 
-def _picture_url(body: dict[str, Any]) -> str | None:
+def _first_image_url(body: dict[str, Any]) -> str | None:
     candidates = [body.get("image"), *(body.get("reference_images") or [])]
     return next((c["url"] for c in candidates if isinstance(c, dict) and isinstance(c.get("url"), str)), None)
 
@@ -153,7 +153,7 @@ class Jobs:
     def __init__(self, seed: int | None) -> None:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
-        self._pictures: OrderedDict[str, str] = OrderedDict()
+        self._image_urls: OrderedDict[str, str] = OrderedDict()
         self._ids = random.Random(seed) if seed is not None else random.SystemRandom()  # noqa: S311
         self._listeners: list[Callable[[Job], None]] = []
 
@@ -164,19 +164,19 @@ class Jobs:
 
     def add(self, job: Job) -> None:
         """Remember an accepted submission, and of megabytes in it only the picture, for some time."""
-        url = _picture_url(job.body)
-        job.body = abridged(job.body)
-        job.prompt = job.prompt[:_LONGEST_PROMPT]
+        url = _first_image_url(job.body)
+        job.body = truncate(job.body)
+        job.prompt = job.prompt[:_MAX_PROMPT_LENGTH]
         with self._lock:
             self._jobs[job.request_id] = job
             if url is not None:
-                self._pictures[job.request_id] = url
-            while sum(map(len, self._pictures.values())) > _KEPT_PICTURES:
-                self._pictures.popitem(last=False)
+                self._image_urls[job.request_id] = url
+            while sum(map(len, self._image_urls.values())) > _MAX_PENDING_IMAGE_BYTES:
+                self._image_urls.popitem(last=False)
 
-    def picture_url(self, job: Job) -> str | None:
+    def image_url(self, job: Job) -> str | None:
         """Return the URL of the image to animate, where there is one and it is still kept."""
-        return self._pictures.get(job.request_id)
+        return self._image_urls.get(job.request_id)
 
     def get(self, request_id: str) -> Job | None:
         """The job of that id, if it was ever accepted."""
@@ -193,12 +193,12 @@ class Jobs:
 
     def finish(self, request_id: str, state: str) -> Job:
         """End a job now, or change how it ended."""
-        outcome = outcome_named(state)
-        job = self._known(request_id)
+        outcome = resolve_outcome(state)
+        job = self._require(request_id)
         with self._lock:
             job.outcome = outcome
-            if job.ended_early_at is None:
-                job.ended_early_at = time.time()
+            if job.finished_early_at is None:
+                job.finished_early_at = time.time()
             if outcome != "done":
                 job.uploading = False
         for listener in self._listeners:
@@ -207,18 +207,18 @@ class Jobs:
 
     def set_progress(self, request_id: str, progress: float) -> Job:
         """Show this progress for as long as the job is pending."""
-        job = self._known(request_id)
-        job.shown_progress = progress
+        job = self._require(request_id)
+        job.fixed_progress = progress
         return job
 
-    def _known(self, request_id: str) -> Job:
+    def _require(self, request_id: str) -> Job:
         job = self.get(request_id)
         if job is None:
             raise KeyError(f"no submission with request_id {request_id!r}")
         return job
 
 
-def abridged(value: Any, limit: int = KEPT_BYTES) -> Any:
+def truncate(value: Any, limit: int = MAX_ENTRY_BYTES) -> Any:
     """Return a JSON value, itself where it is small; else with its long texts and lists cut.
 
     :param limit: bytes that it may take, about.
@@ -238,7 +238,7 @@ class _Budget:
             return "…"
         if not isinstance(value, dict | list):
             return value
-        if depth > _DEEPEST:
+        if depth > _MAX_DEPTH:
             return "…"
         if isinstance(value, list):
             return [self.spend(item, depth + 1) for item in value if self._left > 0]

@@ -63,11 +63,11 @@ class Model:
     per_second: dict[str, Decimal]
     per_image: Decimal
     per_input_second: Decimal = Decimal(0)
-    edits_and_extends: bool = False
-    takes_references: bool = True
-    longest_with_references: int = 15
-    takes_image_with_references: bool = False
-    takes_frames: bool = False
+    supports_edits: bool = False
+    supports_references: bool = True
+    max_seconds_with_references: int = 15
+    supports_image_with_references: bool = False
+    supports_frames: bool = False
 
 
 _CLASSIC = Model(
@@ -75,21 +75,21 @@ _CLASSIC = Model(
     {"480p": Decimal("0.05"), "720p": Decimal("0.07")},
     per_image=Decimal("0.002"),
     per_input_second=Decimal("0.01"),
-    edits_and_extends=True,
-    longest_with_references=10,
+    supports_edits=True,
+    max_seconds_with_references=10,
 )
 _ONE_FIVE = Model(
     "grok-imagine-video-1.5",
     {"480p": Decimal("0.08"), "720p": Decimal("0.14"), "1080p": Decimal("0.25")},
     per_image=Decimal("0.01"),
-    takes_image_with_references=True,
-    takes_frames=True,
+    supports_image_with_references=True,
+    supports_frames=True,
 )
 _LITE = Model(
     "grok-imagine-video-1.5-lite",
     {"480p": Decimal("0.02"), "720p": Decimal("0.03"), "1080p": Decimal("0.14")},
     per_image=Decimal("0.01"),
-    takes_references=False,
+    supports_references=False,
 )
 
 MODELS = {model.name: model for model in (_CLASSIC, _ONE_FIVE, _LITE)}

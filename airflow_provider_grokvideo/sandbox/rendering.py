@@ -28,7 +28,7 @@ _MOST_PIXELS = 16 * 1000 * 1000
 
 
 @dataclass(frozen=True)
-class Film:
+class VideoSpec:
     """Everything a video depends on; equal films give identical files."""
 
     request_id: str
@@ -38,7 +38,7 @@ class Film:
     height: int
     seconds: float
     seed: int | None = None
-    picture: bytes | None = None
+    image: bytes | None = None
 
     @property
     def short_side(self) -> int:
@@ -46,54 +46,54 @@ class Film:
         return min(self.width, self.height)
 
 
-class Artwork:
-    """Draws the frames of one film."""
+class FrameRenderer:
+    """Draws the frames of one spec."""
 
-    def __init__(self, film: Film) -> None:
-        self._film = film
+    def __init__(self, spec: VideoSpec) -> None:
+        self._spec = spec
         self._random = random.Random(  # noqa: S311
-            hashlib.sha256(f"{film.seed}:{film.prompt}:{film.label}".encode()).digest()
+            hashlib.sha256(f"{spec.seed}:{spec.prompt}:{spec.label}".encode()).digest()
         )
-        self._background = self._photo() or self._gradient()
-        self._overlay = self._lettering()
-        self._clock_font = font_for(True, max(12, film.short_side // 26))
+        self._background = self._image_background() or self._gradient_background()
+        self._overlay = self._draw_overlay()
+        self._clock_font = load_font(True, max(12, spec.short_side // 26))
 
     def frame(self, seconds: float) -> Image.Image:
-        """The picture at that time."""
+        """The image at that time."""
         from PIL import ImageDraw
 
-        film = self._film
-        share = seconds / film.seconds if film.seconds else 0.0
+        spec = self._spec
+        share = seconds / spec.seconds if spec.seconds else 0.0
         spare_x, spare_y = (
-            self._background.width - film.width,
-            self._background.height - film.height,
+            self._background.width - spec.width,
+            self._background.height - spec.height,
         )
         # Whole even pixels: a crop that moves by less only costs the encoder bits.
         left = int(spare_x * share) // 2 * 2
         top = int(spare_y * (1 - share)) // 2 * 2
-        picture = self._background.crop((left, top, left + film.width, top + film.height))
-        picture.paste(self._overlay, (0, 0), self._overlay)
-        draw = ImageDraw.Draw(picture)
-        margin, bar = film.short_side // 24, max(4, film.short_side // 80)
+        image = self._background.crop((left, top, left + spec.width, top + spec.height))
+        image.paste(self._overlay, (0, 0), self._overlay)
+        draw = ImageDraw.Draw(image)
+        margin, bar = spec.short_side // 24, max(4, spec.short_side // 80)
         draw.text(
-            (film.width - margin, margin + film.short_side // 40),
-            f"{seconds:05.2f} / {film.seconds:05.2f} s",
+            (spec.width - margin, margin + spec.short_side // 40),
+            f"{seconds:05.2f} / {spec.seconds:05.2f} s",
             font=self._clock_font,
             fill=_WHITE,
             anchor="rm",
         )
-        draw.rectangle((0, film.height - bar, int(film.width * share), film.height), fill=self._accent)
-        return picture
+        draw.rectangle((0, spec.height - bar, int(spec.width * share), spec.height), fill=self._accent)
+        return image
 
-    def _photo(self) -> Image.Image | None:
+    def _image_background(self) -> Image.Image | None:
         from PIL import Image, ImageEnhance, ImageOps
 
-        if self._film.picture is None:
+        if self._spec.image is None:
             return None
         try:
-            opened = Image.open(io.BytesIO(self._film.picture), formats=_FORMATS)
+            opened = Image.open(io.BytesIO(self._spec.image), formats=_FORMATS)
             # A large JPEG can be read at a fraction of its size.
-            opened.draft("RGB", self._canvas_size())
+            opened.draft("RGB", self._background_size())
             if opened.width * opened.height > _MOST_PIXELS:
                 return None
             photo = ImageOps.exif_transpose(opened).convert("RGB")
@@ -101,16 +101,16 @@ class Artwork:
             # Checked only by its first bytes when it was accepted; a broken one just stays unseen.
             return None
         self._accent = _rgb(self._random.random(), 0.55, 1.0)
-        covered = ImageOps.fit(photo, self._canvas_size(), Image.Resampling.BILINEAR)
+        covered = ImageOps.fit(photo, self._background_size(), Image.Resampling.BILINEAR)
         return ImageEnhance.Brightness(covered).enhance(0.82)
 
-    def _gradient(self) -> Image.Image:
+    def _gradient_background(self) -> Image.Image:
         from PIL import Image, ImageDraw, ImageFilter
 
         hue = self._random.random()
         self._accent = _rgb(hue + 0.5, 0.55, 1.0)
         dark, light = _rgb(hue, 0.75, 0.22), _rgb(hue + 0.12, 0.70, 0.62)
-        width, height = self._canvas_size()
+        width, height = self._background_size()
         small = Image.new("RGB", (2, 2))
         small.putdata([dark, _mix(dark, light, 0.45), _mix(dark, light, 0.55), light])
         canvas = small.resize((width // 4, height // 4), Image.Resampling.BICUBIC)
@@ -124,52 +124,52 @@ class Artwork:
         canvas.paste(Image.new("RGB", canvas.size, _rgb(hue + 0.22, 0.55, 0.95)), (0, 0), glow)
         return canvas.resize((width, height), Image.Resampling.BICUBIC)
 
-    def _canvas_size(self) -> tuple[int, int]:
-        return int(self._film.width * _OVERSCAN), int(self._film.height * _OVERSCAN)
+    def _background_size(self) -> tuple[int, int]:
+        return int(self._spec.width * _OVERSCAN), int(self._spec.height * _OVERSCAN)
 
-    def _lettering(self) -> Image.Image:
+    def _draw_overlay(self) -> Image.Image:
         from PIL import Image, ImageDraw
 
-        film = self._film
-        unit, margin = film.short_side, film.short_side // 24
-        layer = Image.new("RGBA", (film.width, film.height), (0, 0, 0, 0))
+        spec = self._spec
+        unit, margin = spec.short_side, spec.short_side // 24
+        layer = Image.new("RGBA", (spec.width, spec.height), (0, 0, 0, 0))
         draw = ImageDraw.Draw(layer)
-        badge_font, small_font = font_for(True, max(12, unit // 26)), font_for(True, max(10, unit // 36))
-        badge_right = margin + badge_font.getlength(film.label) + unit // 20
+        badge_font, small_font = load_font(True, max(12, unit // 26)), load_font(True, max(10, unit // 36))
+        badge_right = margin + badge_font.getlength(spec.label) + unit // 20
         draw.rounded_rectangle(
             (margin, margin, badge_right, margin + unit // 20), unit // 40, fill=(*self._accent, 235)
         )
         draw.text(
             ((margin + badge_right) / 2, margin + unit // 40),
-            film.label,
+            spec.label,
             font=badge_font,
             fill=(10, 12, 20, 255),
             anchor="mm",
         )
-        clock_left = film.width - margin - badge_font.getlength("00.00 / 00.00 s") - unit // 48
+        clock_left = spec.width - margin - badge_font.getlength("00.00 / 00.00 s") - unit // 48
         draw.rounded_rectangle(
-            (clock_left, margin, film.width - margin // 2, margin + unit // 20),
+            (clock_left, margin, spec.width - margin // 2, margin + unit // 20),
             unit // 40,
             fill=(0, 0, 0, 120),
         )
         padding = unit // 28
-        font, lines, line_height = fit(
-            film.prompt or "(no prompt)",
-            film.width - 2 * margin - 2 * padding,
-            film.height - 6 * margin - 2 * padding,
+        font, lines, line_height = fit_text(
+            spec.prompt or "(no prompt)",
+            spec.width - 2 * margin - 2 * padding,
+            spec.height - 6 * margin - 2 * padding,
             unit,
         )
         foot = unit // 20
         panel_height = len(lines) * line_height + 2 * padding + foot
-        top = film.height - margin * 1.5 - panel_height
+        top = spec.height - margin * 1.5 - panel_height
         draw.rounded_rectangle(
-            (margin, top, film.width - margin, top + panel_height), unit // 40, fill=(8, 10, 18, 175)
+            (margin, top, spec.width - margin, top + panel_height), unit // 40, fill=(8, 10, 18, 175)
         )
         for number, line in enumerate(lines):
             draw.text((margin + padding, top + padding + number * line_height), line, font=font, fill=(*_WHITE, 255))
         draw.text(
             (margin + padding, top + panel_height - padding / 2),
-            film.request_id,
+            spec.request_id,
             font=small_font,
             fill=(*_WHITE, 170),
             anchor="ls",
@@ -194,7 +194,7 @@ _LARGEST, _SMALLEST = 13, 25
 
 
 @lru_cache(maxsize=64)
-def font_for(text_is_latin: bool, size: int) -> Font:
+def load_font(text_is_latin: bool, size: int) -> Font:
     """A font of that size."""
     from PIL import ImageFont
 
@@ -211,7 +211,7 @@ def is_latin(text: str) -> bool:
     return all(ord(letter) < 0x250 or 0x2010 <= ord(letter) <= 0x2026 for letter in text)
 
 
-def wrap(text: str, font: Font, width: float) -> list[str]:
+def wrap_text(text: str, font: Font, width: float) -> list[str]:
     """Break the text into lines no wider than ``width``; a word that is too long is cut."""
     lines: list[str] = []
     line = ""
@@ -230,7 +230,7 @@ def wrap(text: str, font: Font, width: float) -> list[str]:
     return [*lines, line] if line else lines
 
 
-def fit(text: str, width: float, height: float, short_side: int) -> tuple[Font, list[str], float]:
+def fit_text(text: str, width: float, height: float, short_side: int) -> tuple[Font, list[str], float]:
     """The largest font in which the text fits the box, its lines, and the line height.
 
     A text too long even for the smallest is cut and ends with an ellipsis.
@@ -238,8 +238,8 @@ def fit(text: str, width: float, height: float, short_side: int) -> tuple[Font, 
     latin = is_latin(text)
     for divisor in range(_LARGEST, _SMALLEST + 1, 2):
         size = max(12, short_side // divisor)
-        font = font_for(latin, size)
-        lines = wrap(text, font, width)
+        font = load_font(latin, size)
+        lines = wrap_text(text, font, width)
         line_height = size * 1.28
         if len(lines) * line_height <= height:
             return font, lines, line_height
@@ -272,8 +272,8 @@ class RenderingStoppedError(RuntimeError):
     """The sandbox stopped before the video was ready."""
 
 
-def render(film: Film, keep_going: Callable[[], bool] = lambda: True) -> bytes:
-    """Encode the film. Slow enough to belong in a thread; equal films give equal bytes."""
+def render_video(spec: VideoSpec, keep_going: Callable[[], bool] = lambda: True) -> bytes:
+    """Encode the spec. Slow enough to belong in a thread; equal films give equal bytes."""
     try:
         import av
         import PIL  # noqa: F401
@@ -282,7 +282,7 @@ def render(film: Film, keep_going: Callable[[], bool] = lambda: True) -> bytes:
             f"rendering a video needs {missing.name}: pip install 'airflow-provider-grokvideo[sandbox]'"
         ) from missing
 
-    artwork = Artwork(film)
+    frames = FrameRenderer(spec)
     with tempfile.TemporaryDirectory(prefix="grokvideo-sandbox-") as folder:
         # The muxer reads its file again to move the index to the front, so memory will not do.
         path = Path(folder) / "video.mp4"
@@ -291,13 +291,13 @@ def render(film: Film, keep_going: Callable[[], bool] = lambda: True) -> bytes:
             # The number of threads is fixed because x264's output depends on it.
             encoding = {"preset": "ultrafast", "crf": "23", "threads": "2"}
             stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=encoding)
-            stream.width, stream.height = film.width, film.height
+            stream.width, stream.height = spec.width, spec.height
             stream.pix_fmt = "yuv420p"
             stream.time_base = Fraction(1, FRAMES_PER_SECOND)
-            for number in range(round(film.seconds * FRAMES_PER_SECOND)):
+            for number in range(round(spec.seconds * FRAMES_PER_SECOND)):
                 if not keep_going():
-                    raise RenderingStoppedError(film.request_id)
-                frame = av.VideoFrame.from_image(artwork.frame(number / FRAMES_PER_SECOND))
+                    raise RenderingStoppedError(spec.request_id)
+                frame = av.VideoFrame.from_image(frames.frame(number / FRAMES_PER_SECOND))
                 frame.pts = number
                 frame.time_base = Fraction(1, FRAMES_PER_SECOND)
                 container.mux(stream.encode(frame))

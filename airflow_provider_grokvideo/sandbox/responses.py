@@ -21,8 +21,8 @@ _JSON = "application/json"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An HTTP answer before it is sent."""
+class HTTPResponse:
+    """An HTTP response before it is sent."""
 
     status: int
     text: str = ""
@@ -30,9 +30,9 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def of_json(body: object, status: int = 200) -> Answer:
-    """A JSON answer."""
-    return Answer(status, json.dumps(body, ensure_ascii=False))
+def json_response(body: object, status: int = 200) -> HTTPResponse:
+    """A JSON response."""
+    return HTTPResponse(status, json.dumps(body, ensure_ascii=False))
 
 
 # --- errors -------------------------------------------------------------------------------------
@@ -64,16 +64,16 @@ NO_QUOTA = {
 }
 
 
-def error(style: Style, reason: str, message: str, param: str = "") -> Answer:
+def error(style: Style, reason: str, message: str, param: str = "") -> HTTPResponse:
     """An error as that side of the API words it."""
     comet_status, comet_code, xai_status, xai_code = _ERRORS[reason]
     if style == "xai":
         body = {"error": message} if xai_code is None else {"code": xai_code, "error": message}
-        return of_json(body, xai_status)
+        return json_response(body, xai_status)
     if comet_code == "fail_to_fetch_task":
         # The gateway hands on what xAI answered as its own message, JSON and all.
         message = json.dumps({"code": "invalid-argument", "error": message}, ensure_ascii=False)
-    return of_json(
+    return json_response(
         {
             "error": {
                 "message": f"{message} (request id: {uuid.uuid4().hex})",
@@ -86,20 +86,20 @@ def error(style: Style, reason: str, message: str, param: str = "") -> Answer:
     )
 
 
-def bad_key(style: Style, key: str) -> Answer:
-    """The answer to a key that is not the sandbox's; shows its first two characters, as xAI does."""
+def invalid_key(style: Style, key: str) -> HTTPResponse:
+    """The response to a key that is not the sandbox's; shows its first two characters, as xAI does."""
     if style == "xai":
         text = f"Incorrect API key provided: {key[:2]}***. You can obtain an API key from the console."
         return error(style, "bad_key", text)
     return error(style, "bad_key", "Invalid token")
 
 
-def server_error() -> Answer:
+def server_error() -> HTTPResponse:
     """A failure that says nothing about itself."""
-    return Answer(500, "Internal Server Error", "text/plain")
+    return HTTPResponse(500, "Internal Server Error", "text/plain")
 
 
-def unknown_model(style: Style, name: str) -> Answer:
+def unknown_model(style: Style, name: str) -> HTTPResponse:
     """A model nobody sells."""
     if style == "xai":
         text = f"The model {name} does not exist or your team sandbox does not have access to it."
@@ -108,69 +108,71 @@ def unknown_model(style: Style, name: str) -> Answer:
     return error(style, "unknown_model", text)
 
 
-def unknown_id(style: Style) -> Answer:
+def unknown_id(style: Style) -> HTTPResponse:
     """A request_id that was never given out."""
     if style == "xai":
-        return of_json({"error": {"message": "No deferred video"}}, 404)
+        return json_response({"error": {"message": "No deferred video"}}, 404)
     return task_not_exist()
 
 
-def task_not_exist() -> Answer:
+def task_not_exist() -> HTTPResponse:
     """CometAPI's flat error form."""
-    return of_json({"code": "task_not_exist", "message": "task_not_exist", "data": None}, 400)
+    return json_response({"code": "task_not_exist", "message": "task_not_exist", "data": None}, 400)
 
 
-def rate_limited(style: Style, limit: float, retry_after: float | None) -> Answer:
+def rate_limited(style: Style, limit: float, retry_after: float | None) -> HTTPResponse:
     """A 429, with ``Retry-After`` only where the API says how long."""
     text = (
         "Too many requests for team sandbox and model grok-imagine-video. "
         f"Your team's rate limit is — Requests per Second (actual/limit): {limit + 1:g}/{limit:g}."
     )
-    answer = error(style, "rate_limited", text)
+    response = error(style, "rate_limited", text)
     headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
-    return Answer(answer.status, answer.text, headers=headers)
+    return HTTPResponse(response.status, response.text, headers=headers)
 
 
-def html(status: int, title: str) -> Answer:
+def html(status: int, title: str) -> HTTPResponse:
     """What a gateway in front of the API answers on its own."""
     page = (
         f"<!DOCTYPE html>\n<html><head><title>{title}</title></head>"
         f"<body><center><h1>{title}</h1></center></body></html>\n"
     )
-    return Answer(status, page, "text/html")
+    return HTTPResponse(status, page, "text/html")
 
 
 # --- polls --------------------------------------------------------------------------------------
 
 
-def poll(envelope: Envelope, job: Job, url: str, outcome: str | None = None) -> Answer:
+def poll(envelope: Envelope, job: Job, url: str, outcome: str | None = None) -> HTTPResponse:
     """How the API answers a poll for this job.
 
-    :param outcome: answer as if the job had ended so, whatever the clock says.
+    :param outcome: response as if the job had ended so, whatever the clock says.
     """
     if outcome is None and job.pending:
         return _pending(envelope, job)
     outcome = outcome or job.outcome
     if outcome == "moderated_400":
         usage = {"cost_in_usd_ticks": job.cost_ticks}
-        return of_json({"code": "imagine:content-moderated", "error": MODERATED, "usage": usage}, 400)
+        return json_response({"code": "imagine:content-moderated", "error": MODERATED, "usage": usage}, 400)
     inner = _ended(envelope, job, url, outcome)
     if envelope == "wrapped":
-        return of_json(_wrap_ended(job, inner))
+        return json_response(_wrap_ended(job, inner))
     if envelope == "raw":
-        return of_json({"request_id": job.request_id, **inner})
-    return of_json(inner)
+        return json_response({"request_id": job.request_id, **inner})
+    return json_response(inner)
 
 
-def _pending(envelope: Envelope, job: Job) -> Answer:
+def _pending(envelope: Envelope, job: Job) -> HTTPResponse:
     queued = job.polls <= 1
     if envelope == "xai":
-        return of_json({"status": "pending", "progress": job.progress}, 202)
+        return json_response({"status": "pending", "progress": job.progress}, 202)
     if envelope == "wrapped":
-        return of_json(wrap(job, "QUEUED" if queued else "IN_PROGRESS", "", job.progress, {"status": "pending"}))
+        return json_response(
+            wrap_task(job, "QUEUED" if queued else "IN_PROGRESS", "", job.progress, {"status": "pending"})
+        )
     if queued:
-        return of_json({"request_id": job.request_id})
-    return of_json({"request_id": job.request_id, "status": "processing", "progress": job.progress})
+        return json_response({"request_id": job.request_id})
+    return json_response({"request_id": job.request_id, "status": "processing", "progress": job.progress})
 
 
 def _ended(envelope: Envelope, job: Job, url: str, outcome: str) -> dict[str, Any]:
@@ -185,8 +187,8 @@ def _ended(envelope: Envelope, job: Job, url: str, outcome: str) -> dict[str, An
     no_url = {"url": ""} if envelope == "xai" else {}
     place = {"url": url} if outcome == "done" else no_url
     video = {**place, "duration": job.duration, "respect_moderation": outcome != "moderated_done"}
-    if outcome == "done" and job.stored is not None:
-        video["file_output"] = _file_output(job, job.stored, url)
+    if outcome == "done" and job.storage_options is not None:
+        video["file_output"] = _file_output(job, job.storage_options, url)
     return {"status": "done", "progress": 100, "model": job.model, "usage": usage, "video": video}
 
 
@@ -216,17 +218,17 @@ def _failed(job: Job, code: str, message: str) -> dict[str, Any]:
 def _wrap_ended(job: Job, inner: dict[str, Any]) -> dict[str, Any]:
     if inner["status"] == "done":
         # Not a slip: this envelope keeps the video's address in fail_reason.
-        return wrap(job, "SUCCESS", inner["video"].get("url", ""), 100, inner)
+        return wrap_task(job, "SUCCESS", inner["video"].get("url", ""), 100, inner)
     problem = inner.get("error")
     if problem is None:
-        return wrap(job, "FAILURE", "task expired", 100, inner)
+        return wrap_task(job, "FAILURE", "task expired", 100, inner)
     # On an internal error the gateway has nothing from upstream to show.
     shown = inner if problem["code"] == "invalid_argument" else None
-    return wrap(job, "FAILURE", problem["message"], 100, shown)
+    return wrap_task(job, "FAILURE", problem["message"], 100, shown)
 
 
-def wrap(job: Job, status: str, fail_reason: str, progress: float, inner: dict[str, Any] | None) -> dict[str, Any]:
-    """CometAPI's task envelope around an answer of xAI's."""
+def wrap_task(job: Job, status: str, fail_reason: str, progress: float, inner: dict[str, Any] | None) -> dict[str, Any]:
+    """CometAPI's task envelope around an response of xAI's."""
     ended = status in {"SUCCESS", "FAILURE"}
     return {
         "code": "success",
@@ -245,54 +247,54 @@ def wrap(job: Job, status: str, fail_reason: str, progress: float, inner: dict[s
     }
 
 
-def style_of(request: web.Request) -> Style:
+def request_style(request: web.Request) -> Style:
     """Whose dialect this path speaks."""
     return "comet" if request.path.startswith("/grok/") else "xai"
 
 
-def _encoded(answer: Answer) -> bytes:
+def _encode_body(response: HTTPResponse) -> bytes:
     # A caller's own text may come back in it, half a surrogate pair included.
-    return answer.text.encode(errors="replace")
+    return response.text.encode(errors="replace")
 
 
-def send(answer: Answer) -> web.Response:
-    """The answer as it should be."""
-    body = _encoded(answer)
+def to_web_response(response: HTTPResponse) -> web.Response:
+    """The response as it should be."""
+    body = _encode_body(response)
     if not body:
-        return web.Response(status=answer.status, headers=answer.headers)
+        return web.Response(status=response.status, headers=response.headers)
     return web.Response(
-        status=answer.status,
+        status=response.status,
         body=body,
-        content_type=answer.content_type,
+        content_type=response.content_type,
         charset="utf-8",
-        headers=answer.headers,
+        headers=response.headers,
     )
 
 
-def hang_up(request: web.Request) -> web.Response:
+def close_connection(request: web.Request) -> web.Response:
     """Close the connection without a word."""
     if request.transport is not None:
         request.transport.close()
     return web.Response()
 
 
-async def send_half(request: web.Request, answer: Answer) -> web.StreamResponse:
+async def send_half_body(request: web.Request, response: HTTPResponse) -> web.StreamResponse:
     """Promise the whole body, send the first half, close."""
-    body = _encoded(answer)
-    return await send_part(request, body[: len(body) // 2], len(body), answer.content_type)
+    body = _encode_body(response)
+    return await send_truncated(request, body[: len(body) // 2], len(body), response.content_type)
 
 
-async def send_part(request: web.Request, part: bytes, promised: int, content_type: str) -> web.StreamResponse:
+async def send_truncated(request: web.Request, part: bytes, promised: int, content_type: str) -> web.StreamResponse:
     """Send ``part`` of a body that the headers say is ``promised`` bytes long, then close."""
     response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": str(promised)})
     await response.prepare(request)
     await response.write(part)
     # Lets what was written leave before the connection goes.
     await asyncio.sleep(0)
-    hang_up(request)
+    close_connection(request)
     return response
 
 
-def redirect() -> NoReturn:
+def redirect_to_page() -> NoReturn:
     """Send the caller to a web page, as the gateway does for paths it does not know."""
     raise web.HTTPMovedPermanently("/sandbox/page")

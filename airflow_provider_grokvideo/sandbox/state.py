@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from airflow_provider_grokvideo.sandbox.faults import FaultBook
-from airflow_provider_grokvideo.sandbox.jobs import Job, Jobs, abridged
+from airflow_provider_grokvideo.sandbox.faults import FaultQueue
+from airflow_provider_grokvideo.sandbox.jobs import Job, Jobs, truncate
 from airflow_provider_grokvideo.sandbox.options import Options
 
 _VIDEO_PATH = re.compile(r"^/(?:videos|files)/([0-9a-f-]{36})\.mp4$")
@@ -25,8 +25,8 @@ class Log(list[dict[str, Any]]):
     """A list of entries that keeps of each what is short."""
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Add an entry, abridged."""
-        super().append(abridged(entry))
+        """Add an entry, truncated."""
+        super().append(truncate(entry))
 
 
 class TokenBucket:
@@ -38,7 +38,7 @@ class TokenBucket:
         self._tokens = self._capacity
         self._at = time.monotonic()
 
-    def seconds_to_wait(self) -> float:
+    def take(self) -> float:
         """Take a token and return 0, or take none and say when the next one comes."""
         now = time.monotonic()
         self._tokens = min(self._capacity, self._tokens + (now - self._at) * self.rate)
@@ -54,11 +54,11 @@ class TokenBucket:
 
 
 @dataclass
-class Studio:
+class State:
     """State shared by every route of one sandbox."""
 
     options: Options
-    faults: FaultBook = field(default_factory=FaultBook)
+    faults: FaultQueue = field(default_factory=FaultQueue)
     polls: list[dict[str, Any]] = field(default_factory=Log)
     downloads: list[dict[str, Any]] = field(default_factory=Log)
     uploads: list[dict[str, Any]] = field(default_factory=Log)
@@ -78,7 +78,7 @@ class Studio:
         query = urlencode({"expires": expires, "serial": job.url_serial, "signature": signature})
         return f"/videos/{job.request_id}.mp4?{query}"
 
-    def is_valid_address(self, job: Job, expires: str, serial: str, signature: str) -> bool:
+    def is_valid_url(self, job: Job, expires: str, serial: str, signature: str) -> bool:
         """Whether that address was given out and has not expired."""
         if not (_DIGITS.match(expires) and _DIGITS.match(serial)):
             return False
@@ -86,11 +86,11 @@ class Studio:
         genuine = hmac.compare_digest(expected.encode(), signature.encode())
         return genuine and int(serial) >= job.oldest_valid_serial and int(expires) > time.time()
 
-    def expire_addresses(self, job: Job) -> None:
+    def expire_urls(self, job: Job) -> None:
         """Make every address given out so far invalid; the next poll gives one that works."""
         job.oldest_valid_serial = job.url_serial + 1
 
-    def source_of(self, body: dict[str, Any]) -> Job | None:
+    def find_source_job(self, body: dict[str, Any]) -> Job | None:
         """The job whose video is to be edited or extended, where this sandbox made it."""
         video = body.get("video")
         file_id = video.get("file_id") if isinstance(video, dict) else None

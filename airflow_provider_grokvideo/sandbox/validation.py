@@ -30,12 +30,12 @@ MAX_KEYFRAMES = 4
 EXTENSION_SECONDS = (2, 10)
 EXTENDED_SECONDS = (2, 15)
 STORED_SECONDS = (3600, 2_592_000)
-_ANIMATED = ("image", "last_frame", "keyframes")
-_IMAGE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_IMAGE_FIELDS = ("image", "last_frame", "keyframes")
+_IMAGE_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Rejection:
     """Why a submission is not accepted; ``reason`` picks status and code for each dialect."""
 
     reason: Literal["missing_field", "bad_type", "bad_value", "unknown_model"]
@@ -43,51 +43,53 @@ class Refusal:
     field: str
 
 
-def check(kind: Kind, body: dict[str, Any], style: Style, source_seconds: float | None) -> Refusal | None:
+def validate_submission(
+    kind: Kind, body: dict[str, Any], style: Style, source_seconds: float | None
+) -> Rejection | None:
     """The first thing wrong with a submission, or None.
 
     :param source_seconds: how long the video to edit or extend is, where the sandbox made it itself.
     """
     return (
-        _check_prompt(kind, body, style)
-        or _check_model(kind, body)
-        or _check_duration(kind, body)
-        or _check_picture_format(kind, body)
-        or _check_images(body)
-        or _check_source(kind, body, source_seconds)
-        or _check_audio(body)
-        or _check_output(body)
-        or _check_storage(body)
-        or _check_user(body)
+        _validate_prompt(kind, body, style)
+        or _validate_model(kind, body)
+        or _validate_duration(kind, body)
+        or _validate_frame_size(kind, body)
+        or _validate_images(body)
+        or _validate_source_video(kind, body, source_seconds)
+        or _validate_audio(body)
+        or _validate_output(body)
+        or _validate_storage(body)
+        or _validate_user(body)
     )
 
 
-def _check_prompt(kind: Kind, body: dict[str, Any], style: Style) -> Refusal | None:
+def _validate_prompt(kind: Kind, body: dict[str, Any], style: Style) -> Rejection | None:
     prompt = body.get("prompt")
     if prompt is not None and not isinstance(prompt, str):
-        return Refusal("bad_type", "prompt: invalid type, expected a string", "prompt")
+        return Rejection("bad_type", "prompt: invalid type, expected a string", "prompt")
     if prompt and prompt.strip():
         return None
-    if style == "xai" and kind == "generation" and any(body.get(field) for field in _ANIMATED):
+    if style == "xai" and kind == "generation" and any(body.get(field) for field in _IMAGE_FIELDS):
         return None
-    return Refusal("missing_field", "field prompt is required", "prompt")
+    return Rejection("missing_field", "field prompt is required", "prompt")
 
 
-def _check_model(kind: Kind, body: dict[str, Any]) -> Refusal | None:
+def _validate_model(kind: Kind, body: dict[str, Any]) -> Rejection | None:
     name = body.get("model")
     if name is None:
         return None
     if not isinstance(name, str):
-        return Refusal("bad_type", "model: invalid type, expected a string", "model")
+        return Rejection("bad_type", "model: invalid type, expected a string", "model")
     model = find_model(name)
     if model is None:
-        return Refusal("unknown_model", name, "model")
-    if kind != "generation" and not model.edits_and_extends:
-        return Refusal("bad_value", f"Model {name} does not support video {kind}s.", "model")
+        return Rejection("unknown_model", name, "model")
+    if kind != "generation" and not model.supports_edits:
+        return Rejection("bad_value", f"Model {name} does not support video {kind}s.", "model")
     return None
 
 
-def _check_duration(kind: Kind, body: dict[str, Any]) -> Refusal | None:
+def _validate_duration(kind: Kind, body: dict[str, Any]) -> Rejection | None:
     if kind == "edit":
         return None
     field = "duration" if body.get("duration") is not None else "seconds"
@@ -95,9 +97,9 @@ def _check_duration(kind: Kind, body: dict[str, Any]) -> Refusal | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
-        return Refusal("bad_type", f"{field}: invalid type, expected an integer", field)
+        return Rejection("bad_type", f"{field}: invalid type, expected an integer", field)
     if kind == "generation" and not 1 <= value <= 15:
-        return Refusal("bad_value", f"{field} must be between 1 and 15 seconds, got {value}", field)
+        return Rejection("bad_value", f"{field} must be between 1 and 15 seconds, got {value}", field)
     return None
 
 
@@ -118,7 +120,7 @@ def extension_failure(kind: Kind, body: dict[str, Any], source_seconds: float | 
     return None
 
 
-def _check_picture_format(kind: Kind, body: dict[str, Any]) -> Refusal | None:
+def _validate_frame_size(kind: Kind, body: dict[str, Any]) -> Rejection | None:
     if kind != "generation":
         return None
     for field, allowed in (("aspect_ratio", ASPECT_RATIOS), ("resolution", RESOLUTIONS)):
@@ -126,15 +128,15 @@ def _check_picture_format(kind: Kind, body: dict[str, Any]) -> Refusal | None:
         if value is None:
             continue
         if not isinstance(value, str):
-            return Refusal("bad_type", f"{field}: invalid type, expected a string", field)
+            return Rejection("bad_type", f"{field}: invalid type, expected a string", field)
         if value not in allowed:
             text = f"{field}: unknown variant `{value}`, expected one of {', '.join(allowed)}"
-            return Refusal("bad_value", text, field)
+            return Rejection("bad_value", text, field)
     name = body.get("model") or DEFAULT_MODEL
     model = find_model(name)
     resolution = body.get("resolution") or DEFAULT_RESOLUTION
     if model is not None and resolution not in model.per_second:
-        return Refusal("bad_value", f"Model {name} does not support resolution {resolution}.", "resolution")
+        return Rejection("bad_value", f"Model {name} does not support resolution {resolution}.", "resolution")
     return None
 
 
@@ -149,160 +151,161 @@ def input_images(body: dict[str, Any]) -> list[tuple[str, object]]:
     return found
 
 
-def _check_images(body: dict[str, Any]) -> Refusal | None:
+def _validate_images(body: dict[str, Any]) -> Rejection | None:
     for field, longest in (("reference_images", MAX_REFERENCE_IMAGES), ("keyframes", MAX_KEYFRAMES)):
         value = body.get(field)
         if value is not None and not isinstance(value, list):
-            return Refusal("bad_type", f"{field}: invalid type, expected a sequence", field)
+            return Rejection("bad_type", f"{field}: invalid type, expected a sequence", field)
         if value and len(value) > longest:
-            return Refusal("bad_value", f"at most {longest} {field} are allowed, got {len(value)}", field)
-    refusals = (_check_image(value, field) for field, value in input_images(body))
-    return next(filter(None, refusals), None) or _check_keyframes(body) or _check_combination(body)
+            return Rejection("bad_value", f"at most {longest} {field} are allowed, got {len(value)}", field)
+    refusals = (_validate_image(value, field) for field, value in input_images(body))
+    return next(filter(None, refusals), None) or _validate_keyframes(body) or _validate_combination(body)
 
 
-def _check_keyframes(body: dict[str, Any]) -> Refusal | None:
+def _validate_keyframes(body: dict[str, Any]) -> Rejection | None:
     duration = body.get("duration") or body.get("seconds") or DEFAULT_DURATION["generation"]
     for index, frame in enumerate(body.get("keyframes") or []):
         field = f"keyframes[{index}]"
         if not isinstance(frame, dict):
-            return Refusal("bad_type", f"{field}: invalid type, expected an object", field)
+            return Rejection("bad_type", f"{field}: invalid type, expected an object", field)
         at = frame.get("timestamp_s")
         if isinstance(at, bool) or not isinstance(at, int | float):
-            return Refusal("bad_type", f"{field}.timestamp_s: invalid type, expected a number", field)
+            return Rejection("bad_type", f"{field}.timestamp_s: invalid type, expected a number", field)
         if not 0 < at < duration:
-            return Refusal("bad_value", f"{field}.timestamp_s must be inside the video, got {at:g}", field)
+            return Rejection("bad_value", f"{field}.timestamp_s must be inside the video, got {at:g}", field)
     return None
 
 
-def _check_combination(body: dict[str, Any]) -> Refusal | None:
+def _validate_combination(body: dict[str, Any]) -> Rejection | None:
     name = body.get("model") or DEFAULT_MODEL
     model = find_model(name)
     if model is None:
         return None
     for field in ("last_frame", "keyframes"):
-        if body.get(field) and not model.takes_frames:
-            return Refusal("bad_value", f"Model {name} does not support {field}.", field)
+        if body.get(field) and not model.supports_frames:
+            return Rejection("bad_value", f"Model {name} does not support {field}.", field)
     if not body.get("reference_images"):
         return None
-    if not model.takes_references:
-        return Refusal("bad_value", f"Model {name} does not support reference_images.", "reference_images")
-    if body.get("image") is not None and not model.takes_image_with_references:
-        return Refusal("bad_value", "image and reference_images cannot be used together", "reference_images")
+    if not model.supports_references:
+        return Rejection("bad_value", f"Model {name} does not support reference_images.", "reference_images")
+    if body.get("image") is not None and not model.supports_image_with_references:
+        return Rejection("bad_value", "image and reference_images cannot be used together", "reference_images")
     if body.get("resolution") == "1080p":
-        return Refusal("bad_value", "resolution 1080p cannot be used with reference_images", "resolution")
+        return Rejection("bad_value", "resolution 1080p cannot be used with reference_images", "resolution")
     asked = body.get("duration") or body.get("seconds") or 0
-    if asked > model.longest_with_references:
-        text = f"duration must be at most {model.longest_with_references} seconds with reference images, got {asked}"
-        return Refusal("bad_value", text, "duration")
+    if asked > model.max_seconds_with_references:
+        limit = model.max_seconds_with_references
+        text = f"duration must be at most {limit} seconds with reference images, got {asked}"
+        return Rejection("bad_value", text, "duration")
     return None
 
 
-def _check_audio(body: dict[str, Any]) -> Refusal | None:
+def _validate_audio(body: dict[str, Any]) -> Rejection | None:
     if body.get("generate_audio") is not None and not isinstance(body["generate_audio"], bool):
-        return Refusal("bad_type", "generate_audio: invalid type, expected a boolean", "generate_audio")
+        return Rejection("bad_type", "generate_audio: invalid type, expected a boolean", "generate_audio")
     audios = body.get("reference_audios")
     if audios is None:
         return None
     if not isinstance(audios, list):
-        return Refusal("bad_type", "reference_audios: invalid type, expected a sequence", "reference_audios")
+        return Rejection("bad_type", "reference_audios: invalid type, expected a sequence", "reference_audios")
     if len(audios) > MAX_REFERENCE_AUDIOS:
         text = f"at most {MAX_REFERENCE_AUDIOS} reference_audios are allowed, got {len(audios)}"
-        return Refusal("bad_value", text, "reference_audios")
+        return Rejection("bad_value", text, "reference_audios")
     for index, audio in enumerate(audios):
         named = audio.get("voice_id") or audio.get("url") if isinstance(audio, dict) else None
         if not isinstance(named, str):
             field = f"reference_audios[{index}]"
-            return Refusal("bad_type", f"{field}: expected an object with voice_id or url", field)
+            return Rejection("bad_type", f"{field}: expected an object with voice_id or url", field)
     return None
 
 
-def _check_storage(body: dict[str, Any]) -> Refusal | None:
+def _validate_storage(body: dict[str, Any]) -> Rejection | None:
     options = body.get("storage_options")
     if options is None:
         return None
     if not isinstance(options, dict):
-        return Refusal("bad_type", "storage_options: invalid type, expected an object", "storage_options")
+        return Rejection("bad_type", "storage_options: invalid type, expected an object", "storage_options")
     name, public = options.get("filename"), options.get("public_url")
     if name is not None and not isinstance(name, str):
-        return Refusal("bad_type", "storage_options.filename: invalid type, expected a string", "storage_options")
+        return Rejection("bad_type", "storage_options.filename: invalid type, expected a string", "storage_options")
     if public is not None and not isinstance(public, bool | dict):
         text = "storage_options.public_url: invalid type, expected a boolean or an object"
-        return Refusal("bad_type", text, "storage_options")
+        return Rejection("bad_type", text, "storage_options")
     lives = [options.get("expires_after"), public.get("expires_after") if isinstance(public, dict) else None]
     for seconds in lives:
         if seconds is None:
             continue
         if isinstance(seconds, bool) or not isinstance(seconds, int):
             text = "storage_options.expires_after: invalid type, expected an integer"
-            return Refusal("bad_type", text, "storage_options")
+            return Rejection("bad_type", text, "storage_options")
         if not STORED_SECONDS[0] <= seconds <= STORED_SECONDS[1]:
             text = f"storage_options.expires_after must be between {STORED_SECONDS[0]} and {STORED_SECONDS[1]} seconds"
-            return Refusal("bad_value", f"{text}, got {seconds}", "storage_options")
+            return Rejection("bad_value", f"{text}, got {seconds}", "storage_options")
     return None
 
 
-def _check_image(value: object, field: str) -> Refusal | None:
+def _validate_image(value: object, field: str) -> Rejection | None:
     if not isinstance(value, dict):
-        return Refusal("bad_type", f'{field}: invalid type, expected an object like {{"url": …}}', field)
+        return Rejection("bad_type", f'{field}: invalid type, expected an object like {{"url": …}}', field)
     if isinstance(value.get("file_id"), str) and value["file_id"]:
         return None
     url = value.get("url")
     if not isinstance(url, str) or not url:
-        return Refusal("bad_value", f"{field}.url is required", field)
-    if _is_web_address(url):
+        return Rejection("bad_value", f"{field}.url is required", field)
+    if _is_http_url(url):
         return None
     if not url.startswith("data:"):
-        return Refusal("bad_value", f"{field}.url must be an http(s) URL or a base64 data URI", field)
-    content = data_uri_content(url)
+        return Rejection("bad_value", f"{field}.url must be an http(s) URL or a base64 data URI", field)
+    content = decode_data_uri(url)
     if content is None:
-        return Refusal("bad_value", f"{field}.url is not a valid base64 data URI", field)
+        return Rejection("bad_value", f"{field}.url is not a valid base64 data URI", field)
     if not _looks_like_image(content):
-        return Refusal("bad_value", f"{field}.url: the content is not a supported image", field)
+        return Rejection("bad_value", f"{field}.url: the content is not a supported image", field)
     return None
 
 
-def _check_source(kind: Kind, body: dict[str, Any], source_seconds: float | None) -> Refusal | None:
+def _validate_source_video(kind: Kind, body: dict[str, Any], source_seconds: float | None) -> Rejection | None:
     if kind == "generation":
         return None
     video = body.get("video")
     if video is None:
-        return Refusal("missing_field", "field video is required", "video")
+        return Rejection("missing_field", "field video is required", "video")
     if not isinstance(video, dict):
-        return Refusal("bad_type", 'video: invalid type, expected an object like {"url": …}', "video")
+        return Rejection("bad_type", 'video: invalid type, expected an object like {"url": …}', "video")
     url = video.get("url")
     if url is None and isinstance(video.get("file_id"), str) and video["file_id"]:
         return None
     if not isinstance(url, str) or not url:
-        return Refusal("missing_field", "field video.url is required", "video")
-    if not _is_web_address(url) and not url.startswith("data:video/"):
-        return Refusal("bad_value", "video.url must be an http(s) URL", "video")
+        return Rejection("missing_field", "field video.url is required", "video")
+    if not _is_http_url(url) and not url.startswith("data:video/"):
+        return Rejection("bad_value", "video.url must be an http(s) URL", "video")
     if kind == "edit" and source_seconds is not None and source_seconds > MAX_EDIT_SECONDS:
         text = f"the video is {source_seconds:g} seconds long; an edit takes at most {MAX_EDIT_SECONDS:g}"
-        return Refusal("bad_value", text, "video")
+        return Rejection("bad_value", text, "video")
     return None
 
 
-def _check_output(body: dict[str, Any]) -> Refusal | None:
+def _validate_output(body: dict[str, Any]) -> Rejection | None:
     output = body.get("output")
     if output is None:
         return None
     if not isinstance(output, dict):
-        return Refusal("bad_type", "output: invalid type, expected an object", "output")
+        return Rejection("bad_type", "output: invalid type, expected an object", "output")
     url = output.get("upload_url")
     if url is None or url == "":
-        return Refusal("missing_field", "field output.upload_url is required", "output")
-    if not isinstance(url, str) or not _is_web_address(url):
-        return Refusal("bad_value", "output.upload_url must be an http(s) URL", "output")
+        return Rejection("missing_field", "field output.upload_url is required", "output")
+    if not isinstance(url, str) or not _is_http_url(url):
+        return Rejection("bad_value", "output.upload_url must be an http(s) URL", "output")
     return None
 
 
-def _check_user(body: dict[str, Any]) -> Refusal | None:
+def _validate_user(body: dict[str, Any]) -> Rejection | None:
     if body.get("user") is not None and not isinstance(body["user"], str):
-        return Refusal("bad_type", "user: invalid type, expected a string", "user")
+        return Rejection("bad_type", "user: invalid type, expected a string", "user")
     return None
 
 
-def data_uri_content(uri: str) -> bytes | None:
+def decode_data_uri(uri: str) -> bytes | None:
     """The bytes inside a base64 data URI, or None where it is not one."""
     head, comma, payload = uri.partition(",")
     if not comma or not head.endswith(";base64"):
@@ -315,10 +318,10 @@ def data_uri_content(uri: str) -> bytes | None:
 
 def _looks_like_image(content: bytes) -> bool:
     is_webp = content[:4] == b"RIFF" and content[8:12] == b"WEBP"
-    return is_webp or content.startswith(_IMAGE_STARTS)
+    return is_webp or content.startswith(_IMAGE_SIGNATURES)
 
 
-def _is_web_address(url: str) -> bool:
+def _is_http_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:

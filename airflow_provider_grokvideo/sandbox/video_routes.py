@@ -15,29 +15,29 @@ from airflow_provider_grokvideo.sandbox import responses
 from airflow_provider_grokvideo.sandbox.faults import Fault
 from airflow_provider_grokvideo.sandbox.jobs import Job
 from airflow_provider_grokvideo.sandbox.rendering import RendererMissingError
-from airflow_provider_grokvideo.sandbox.responses import hang_up, send, send_part
-from airflow_provider_grokvideo.sandbox.state import Studio
-from airflow_provider_grokvideo.sandbox.video_cache import Films
+from airflow_provider_grokvideo.sandbox.responses import close_connection, send_truncated, to_web_response
+from airflow_provider_grokvideo.sandbox.state import State
+from airflow_provider_grokvideo.sandbox.video_cache import VideoCache
 
 _MP4 = "video/mp4"
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
-_SLOW = 2.0
-_TRICKLE = 65536.0
-_TICK = 0.05
+_DEFAULT_DELAY = 2.0
+_DEFAULT_TRICKLE_RATE = 65536.0
+_TRICKLE_INTERVAL = 0.05
 
 
 class VideoRoutes:
     """Hands out rendered videos. Needs no key, and notes when a client sends one all the same."""
 
-    def __init__(self, studio: Studio, films: Films) -> None:
-        self._studio = studio
-        self._films = films
+    def __init__(self, state: State, cache: VideoCache) -> None:
+        self._state = state
+        self._cache = cache
 
     async def video(self, request: web.Request) -> web.StreamResponse:
         """Serve one video or one range of it, after letting an armed fault spoil it."""
         request_id = request.match_info["request_id"]
-        job = self._studio.jobs.get(request_id)
-        self._studio.downloads.append(
+        job = self._state.jobs.get(request_id)
+        self._state.downloads.append(
             {
                 "request_id": request_id,
                 "at": time.time(),
@@ -47,66 +47,66 @@ class VideoRoutes:
             }
         )
         if job is None or job.state != "done":
-            return send(responses.html(404, "404 Not Found"))
+            return to_web_response(responses.html(404, "404 Not Found"))
         query = request.query
         address = (query.get("expires", ""), query.get("serial", ""), query.get("signature", ""))
-        if not self._studio.is_valid_address(job, *address):
-            return _access_denied()
-        fault = self._studio.faults.take("video", request_id=request_id, prompt=job.prompt)
-        spoiled = await self._spoil(request, job, fault)
-        if spoiled is not None:
-            return spoiled
+        if not self._state.is_valid_url(job, *address):
+            return _access_denied_response()
+        fault = self._state.faults.take("video", request_id=request_id, prompt=job.prompt)
+        fault_response = await self._apply_fault(request, job, fault)
+        if fault_response is not None:
+            return fault_response
         try:
-            content = await self._films.get(job)
+            content = await self._cache.get(job)
         except RendererMissingError as missing:
-            return send(responses.Answer(500, f"{missing}\n", "text/plain"))
+            return to_web_response(responses.HTTPResponse(500, f"{missing}\n", "text/plain"))
         if fault is not None and fault.name == "cut_short":
             part = content[: int(fault.number("bytes", len(content) // 2))]
-            return await send_part(request, part, len(content), _MP4)
+            return await send_truncated(request, part, len(content), _MP4)
         if fault is not None and fault.name == "cut_clean":
             part = content[: int(fault.number("bytes", len(content) // 2))]
             return web.Response(body=part, content_type=_MP4)
         if fault is not None and fault.name == "trickle":
-            return await _trickle(request, content, fault.number("bytes_per_second", _TRICKLE))
-        return _ranged(request, content)
+            return await _trickle(request, content, fault.number("bytes_per_second", _DEFAULT_TRICKLE_RATE))
+        return _range_response(request, content)
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         """Serve a stored file under its public URL, which needs no signature."""
-        job = self._studio.jobs.get(request.match_info["request_id"])
+        job = self._state.jobs.get(request.match_info["request_id"])
         if job is None or job.state != "done" or not job.is_public:
-            return send(responses.html(404, "404 Not Found"))
+            return to_web_response(responses.html(404, "404 Not Found"))
         try:
-            return _ranged(request, await self._films.get(job))
+            return _range_response(request, await self._cache.get(job))
         except RendererMissingError as missing:
-            return send(responses.Answer(500, f"{missing}\n", "text/plain"))
+            return to_web_response(responses.HTTPResponse(500, f"{missing}\n", "text/plain"))
 
-    async def _spoil(self, request: web.Request, job: Job, fault: Fault | None) -> web.StreamResponse | None:
+    async def _apply_fault(self, request: web.Request, job: Job, fault: Fault | None) -> web.StreamResponse | None:
         if fault is None:
             return None
         match fault.name:
             case "expired_url":
-                self._studio.expire_addresses(job)
-                return _access_denied()
+                self._state.expire_urls(job)
+                return _access_denied_response()
             case "not_found":
-                return send(responses.html(404, "404 Not Found"))
+                return to_web_response(responses.html(404, "404 Not Found"))
             case "server_error":
-                return send(responses.html(500, "500 Internal Server Error"))
+                return to_web_response(responses.html(500, "500 Internal Server Error"))
             case "html":
-                return send(responses.html(200, "Please sign in"))
+                return to_web_response(responses.html(200, "Please sign in"))
             case "close":
-                return hang_up(request)
+                return close_connection(request)
             case "slow":
-                await asyncio.sleep(fault.number("delay", _SLOW))
+                await asyncio.sleep(fault.number("delay", _DEFAULT_DELAY))
         return None
 
 
-def _access_denied() -> web.Response:
+def _access_denied_response() -> web.Response:
     details = "<Code>AccessDenied</Code><Message>Request has expired</Message>"
     text = f'<?xml version="1.0" encoding="UTF-8"?><Error>{details}</Error>'
-    return send(responses.Answer(403, text, "application/xml"))
+    return to_web_response(responses.HTTPResponse(403, text, "application/xml"))
 
 
-def _ranged(request: web.Request, content: bytes) -> web.Response:
+def _range_response(request: web.Request, content: bytes) -> web.Response:
     total = len(content)
     headers = {"Accept-Ranges": "bytes"}
     asked = _RANGE.match(request.headers.get("Range", ""))
@@ -124,29 +124,29 @@ def _ranged(request: web.Request, content: bytes) -> web.Response:
 async def _trickle(request: web.Request, content: bytes, bytes_per_second: float) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": _MP4, "Content-Length": str(len(content))})
     await response.prepare(request)
-    step = max(1, int(bytes_per_second * _TICK))
+    step = max(1, int(bytes_per_second * _TRICKLE_INTERVAL))
     # A client that tires of waiting is what this fault is for.
     with suppress(ConnectionResetError):
         for start in range(0, len(content), step):
             await response.write(content[start : start + step])
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(_TRICKLE_INTERVAL)
         await response.write_eof()
     return response
 
 
-_PATIENCE = aiohttp.ClientTimeout(total=60)
+_UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
-class Deliveries:
+class Uploads:
     """Background uploads of one sandbox."""
 
-    def __init__(self, studio: Studio, films: Films) -> None:
-        self._studio = studio
-        self._films = films
+    def __init__(self, state: State, cache: VideoCache) -> None:
+        self._state = state
+        self._cache = cache
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: dict[str, asyncio.Event] = {}
-        studio.jobs.on_finish(self._wake)
+        state.jobs.on_finish(self._wake)
 
     def expect(self, job: Job) -> None:
         """Upload this job's video when the job ends, if it asks for that."""
@@ -171,7 +171,7 @@ class Deliveries:
 
     async def _deliver(self, job: Job) -> None:
         try:
-            async with asyncio.timeout(job.remaining):
+            async with asyncio.timeout(job.remaining_seconds):
                 await self._ended[job.request_id].wait()
         except TimeoutError:
             pass
@@ -185,20 +185,20 @@ class Deliveries:
     async def _put(self, job: Job) -> None:
         url = job.upload_url or ""
         record: dict[str, Any] = {"request_id": job.request_id, "at": time.time(), "url": url}
-        fault = self._studio.faults.take("upload", request_id=job.request_id, prompt=job.prompt)
+        fault = self._state.faults.take("upload", request_id=job.request_id, prompt=job.prompt)
         try:
-            content = await self._films.get(job)
+            content = await self._cache.get(job)
             if fault is not None and fault.name == "skip":
                 record.update(status=None, size_bytes=0, error="skipped")
                 return
             if fault is not None and fault.name == "cut_short":
                 content = content[: len(content) // 2]
             async with (
-                aiohttp.ClientSession(timeout=_PATIENCE) as session,
-                session.put(url, data=content, headers={"Content-Type": "video/mp4"}) as answer,
+                aiohttp.ClientSession(timeout=_UPLOAD_TIMEOUT) as session,
+                session.put(url, data=content, headers={"Content-Type": "video/mp4"}) as response,
             ):
-                record.update(status=answer.status, size_bytes=len(content), error=None)
+                record.update(status=response.status, size_bytes=len(content), error=None)
         except (aiohttp.ClientError, TimeoutError, OSError, RendererMissingError) as problem:
             record.update(status=None, size_bytes=0, error=f"{type(problem).__name__}: {problem}")
         finally:
-            self._studio.uploads.append(record)
+            self._state.uploads.append(record)

@@ -22,7 +22,7 @@ import pytest
 import requests
 
 from airflow_provider_grokvideo.sandbox import Sandbox
-from airflow_provider_grokvideo.sandbox.jobs import KEPT_BYTES, abridged
+from airflow_provider_grokvideo.sandbox.jobs import MAX_ENTRY_BYTES, truncate
 from airflow_provider_grokvideo.sandbox.state import Log
 
 KEY = {"Authorization": "Bearer sandbox-key"}
@@ -195,8 +195,8 @@ def test_any_range_is_answered(asked: str, sandbox: Sandbox) -> None:
     ids=["text", "accents", "list", "object", "nested", "key", "integer"],
 )
 def test_what_is_kept_of_any_value_is_small(value: Any) -> None:
-    kept = abridged(value)
-    assert len(str(kept)) < 2 * KEPT_BYTES
+    kept = truncate(value)
+    assert len(str(kept)) < 2 * MAX_ENTRY_BYTES
 
 
 def test_what_is_small_is_kept_as_it_is() -> None:
@@ -205,14 +205,14 @@ def test_what_is_small_is_kept_as_it_is() -> None:
         "image": {"url": "data:image/png;base64," + "A" * 100_000},
         "extra": [1, None, 2.5, True],
     }
-    assert abridged(value) == value
+    assert truncate(value) == value
 
 
 def test_nothing_is_too_deep_to_be_kept() -> None:
     value: Any = 1
     for _ in range(5000):
         value = [value]
-    assert len(str(abridged(value))) < 1000
+    assert len(str(truncate(value))) < 1000
 
 
 def test_log_keeps_entries_that_are_small() -> None:
@@ -237,7 +237,7 @@ def test_submissions_of_megabytes_do_not_fill_the_memory(sandbox: Sandbox) -> No
         tracemalloc.stop()
     # All pictures together, however many there are.
     assert grown < 80 * 1024 * 1024
-    assert len(str(sandbox.submissions[-1])) < 2 * KEPT_BYTES
+    assert len(str(sandbox.submissions[-1])) < 2 * MAX_ENTRY_BYTES
 
 
 def png(width: int, height: int) -> bytes:

@@ -232,7 +232,7 @@ def test_many_fetches_at_once_render_once_and_agree(sandbox, renderings):
 def test_kept_videos_are_bounded_and_rendered_again_when_needed(sandbox, renderings, monkeypatch):
     files, may_begin = renderings
     may_begin.set()
-    monkeypatch.setattr(video_cache, "_KEPT_BYTES", 1)
+    monkeypatch.setattr(video_cache, "_MAX_CACHE_BYTES", 1)
     first, second = (url_of(sandbox, submit(sandbox, duration=1)) for _ in range(2))
 
     content = requests.get(first, timeout=60).content
