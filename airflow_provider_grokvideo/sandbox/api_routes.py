@@ -1,4 +1,4 @@
-"""POST videos/generations, edits and extensions."""
+"""Endpoints of the video API: submissions, polls, models and the API key."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ _DEFAULT_DELAY = 2.0
 
 
 class SubmitRoutes:
-    """Accepts or refuses submissions."""
+    """Handlers of POST videos/generations, videos/edits and videos/extensions."""
 
-    def __init__(self, state: State, accepted: Callable[[Job], None]) -> None:
+    def __init__(self, state: State, on_accepted: Callable[[Job], None]) -> None:
         self._state = state
-        self._accepted = accepted
+        self._on_accepted = on_accepted
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
-        """Judge one submission, then let an armed fault spoil it."""
+        """Accept or reject one submission, or apply the fault set for it."""
         style = request_style(request)
         kind = KINDS[request.match_info["what"]]
         raw = await request.read()
@@ -64,55 +64,55 @@ class SubmitRoutes:
         if fault is not None and fault.name == "slow_before_accept":
             await asyncio.sleep(fault.number("delay", _DEFAULT_DELAY))
         if fault is not None and fault.name == "close_before_accept":
-            self._refuse(request, prompt, None, fault.name)
+            self._record_refusal(request, prompt, None, fault.name)
             return close_connection(request)
         if fault is not None and fault.name == "redirect":
-            self._refuse(request, prompt, 301, fault.name)
+            self._record_refusal(request, prompt, 301, fault.name)
             redirect_to_page()
 
-        refusal = _fault_response(style, fault, body) or self._validate(kind, body, style)
-        if refusal is not None:
-            self._refuse(request, prompt, refusal.status, fault.name if fault else None, refusal.text)
-            return to_web_response(refusal)
-        if body is None:  # pragma: no cover - _validate has refused it
+        rejection = _submit_fault_response(style, fault, body) or self._validate(kind, body, style)
+        if rejection is not None:
+            self._record_refusal(request, prompt, rejection.status, fault.name if fault else None, rejection.text)
+            return to_web_response(rejection)
+        if body is None:  # pragma: no cover - _validate has rejected it
             raise web.HTTPBadRequest
         job = self._accept(kind, request, body, prompt)
-        return await self._answer(request, fault, job)
+        return await self._respond(request, fault, job)
 
     def _validate(self, kind: Kind, body: dict[str, Any] | None, style: Style) -> responses.HTTPResponse | None:
         if body is None:
             return responses.error(style, "not_json", "the body must be a JSON object")
         source = self._state.find_source_job(body)
-        refusal = validate_submission(kind, body, style, source.duration if source else None)
-        if refusal is None:
+        rejection = validate_submission(kind, body, style, source.duration if source else None)
+        if rejection is None:
             return None
-        if refusal.reason == "unknown_model":
-            return responses.unknown_model(style, refusal.message)
-        return responses.error(style, refusal.reason, refusal.message, refusal.field)
+        if rejection.reason == "unknown_model":
+            return responses.unknown_model(style, rejection.message)
+        return responses.error(style, rejection.reason, rejection.message, rejection.field)
 
     def _accept(self, kind: Kind, request: web.Request, body: dict[str, Any], prompt: str) -> Job:
         state = self._state
         job = _build_job(state, kind, request, body, prompt)
-        fate = state.faults.take("outcome", prompt=prompt)
-        if fate is not None:
-            job.outcome = fate.name
-            if "code" in fate.options:
-                job.failure = (str(fate.options["code"]), str(fate.options.get("message", "The generation failed.")))
+        fault = state.faults.take("outcome", prompt=prompt)
+        if fault is not None:
+            job.outcome = fault.name
+            if "code" in fault.options:
+                job.failure = (str(fault.options["code"]), str(fault.options.get("message", "The generation failed.")))
         for on, name in hashtags(prompt):
             if on == "outcome":
                 job.outcome = name
             elif on != "submit":
-                state.faults.arm(Fault(on, name, request_id=job.request_id))
+                state.faults.add(Fault(on, name, request_id=job.request_id))
         source = state.find_source_job(body)
         reason = extension_failure(kind, body, source.duration if source else None)
         if reason is not None:
             job.outcome, job.failure = "failed", ("invalid_argument", reason)
         job.uploading = job.upload_url is not None and job.outcome == "done"
         state.jobs.add(job)
-        self._accepted(job)
+        self._on_accepted(job)
         return job
 
-    async def _answer(self, request: web.Request, fault: Fault | None, job: Job) -> web.StreamResponse:
+    async def _respond(self, request: web.Request, fault: Fault | None, job: Job) -> web.StreamResponse:
         response = responses.json_response({"request_id": job.request_id})
         name = fault.name if fault else None
         if fault is not None and name == "slow_after_accept":
@@ -127,7 +127,9 @@ class SubmitRoutes:
             return to_web_response(responses.html(200, "CometAPI"))
         return to_web_response(response)
 
-    def _refuse(self, request: web.Request, prompt: str, status: int | None, fault: str | None, text: str = "") -> None:
+    def _record_refusal(
+        self, request: web.Request, prompt: str, status: int | None, fault: str | None, text: str = ""
+    ) -> None:
         self._state.refusals.append(
             {
                 "path": request.path,
@@ -164,7 +166,9 @@ def _error_code(text: str) -> str | None:
     return str(code) if code is not None else None
 
 
-def _fault_response(style: Style, fault: Fault | None, body: dict[str, Any] | None) -> responses.HTTPResponse | None:
+def _submit_fault_response(
+    style: Style, fault: Fault | None, body: dict[str, Any] | None
+) -> responses.HTTPResponse | None:
     if fault is None:
         return None
     if fault.name == "rate_limited":
@@ -190,18 +194,19 @@ def _fault_response(style: Style, fault: Fault | None, body: dict[str, Any] | No
 def _build_job(state: State, kind: Kind, request: web.Request, body: dict[str, Any], prompt: str) -> Job:
     name = body.get("model") or DEFAULT_MODEL
     model = find_model(name)
-    if model is None:  # pragma: no cover - refused before
+    if model is None:  # pragma: no cover - rejected before
         raise web.HTTPBadRequest
     source = state.find_source_job(body) if kind != "generation" else None
-    # An edit has its source's length; edits and extensions have its frame too, whatever they ask for.
-    asked = DEFAULT_DURATION[kind]
+    # An edit has the duration of its source. Edits and extensions have its aspect ratio and resolution, whatever
+    # the request says.
+    requested = DEFAULT_DURATION[kind]
     if kind != "edit":
-        asked = body.get("duration") or body.get("seconds") or asked
-    duration: float = asked
+        requested = body.get("duration") or body.get("seconds") or requested
+    duration: float = requested
     if source is not None and kind == "edit":
         duration = source.duration
     if source is not None and kind == "extension":
-        duration = source.duration + asked
+        duration = source.duration + requested
     aspect_ratio, resolution = DEFAULT_ASPECT_RATIO, DEFAULT_RESOLUTION
     if source is not None:
         aspect_ratio = source.aspect_ratio
@@ -222,46 +227,46 @@ def _build_job(state: State, kind: Kind, request: web.Request, body: dict[str, A
         aspect_ratio=aspect_ratio,
         resolution=resolution,
         cost_ticks=cost_in_ticks(
-            model, resolution, duration if kind == "edit" else asked, len(input_images(body)), source_seconds
+            model, resolution, duration if kind == "edit" else requested, len(input_images(body)), source_seconds
         ),
         render_seconds=state.options.render_seconds,
     )
 
 
 class PollRoutes:
-    """Says how a job is doing."""
+    """Handler of GET videos/{request_id}."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
     async def poll(self, request: web.Request) -> web.StreamResponse:
-        """Answer one poll, after letting an armed fault spoil it."""
+        """Answer one poll, with the fault set for it, if any."""
         request_id = request.match_info["request_id"]
         style = request_style(request)
         job = self._state.jobs.get(request_id)
         prompt = job.prompt if job else ""
         fault = self._state.faults.take("poll", request_id=request_id, prompt=prompt)
         if job is None:
-            response = _jobless_fault(style, fault) or responses.unknown_id(style)
-            self._record(request_id, response.status, None, fault)
+            response = _fault_response_without_job(style, fault) or responses.unknown_id(style)
+            self._record_poll(request_id, response.status, None, fault)
             return to_web_response(response)
         if fault is not None and fault.name == "slow":
             await asyncio.sleep(fault.number("delay", _DEFAULT_DELAY))
         job.polls += 1
         if fault is not None and fault.name == "close":
-            self._record(request_id, None, job, fault)
+            self._record_poll(request_id, None, job, fault)
             return close_connection(request)
-        response = self._answer(request, style, job, fault)
-        self._record(request_id, response.status, job, fault)
+        response = self._response(request, style, job, fault)
+        self._record_poll(request_id, response.status, job, fault)
         if fault is not None and fault.name == "half_answer":
             return await send_half_body(request, response)
         return to_web_response(response)
 
-    def _answer(self, request: web.Request, style: Style, job: Job, fault: Fault | None) -> responses.HTTPResponse:
+    def _response(self, request: web.Request, style: Style, job: Job, fault: Fault | None) -> responses.HTTPResponse:
         envelope: Envelope = "xai" if style == "xai" else self._state.options.envelope
         if fault is None:
             return responses.poll(envelope, job, self._url(request, job))
-        fault_response = _jobless_fault(style, fault) or _unusual_pending(envelope, job, fault)
+        fault_response = _fault_response_without_job(style, fault) or _unusual_pending_response(envelope, job, fault)
         if fault_response is not None:
             return fault_response
         name = fault.name
@@ -272,7 +277,7 @@ class PollRoutes:
         if name == "no_status":
             return self._done_without_status(request, envelope, job)
         if name == "raw":
-            # The bare first response would not show which envelope this is.
+            # The first pending response has only the id, which looks the same in two envelopes.
             job.polls = max(job.polls, 2)
             return responses.poll("raw", job, self._url(request, job))
         if name == "wrapped":
@@ -296,7 +301,7 @@ class PollRoutes:
         origin = self._state.options.video_origin or f"{request.scheme}://{request.host}"
         return origin + self._state.signed_path(job)
 
-    def _record(self, request_id: str, status: int | None, job: Job | None, fault: Fault | None) -> None:
+    def _record_poll(self, request_id: str, status: int | None, job: Job | None, fault: Fault | None) -> None:
         record: dict[str, Any] = {
             "request_id": request_id,
             "at": time.time(),
@@ -307,8 +312,8 @@ class PollRoutes:
         self._state.polls.append(record)
 
 
-def _jobless_fault(style: Style, fault: Fault | None) -> responses.HTTPResponse | None:
-    """Faults whose response does not depend on the job."""
+def _fault_response_without_job(style: Style, fault: Fault | None) -> responses.HTTPResponse | None:
+    """Return the response of a fault that does not depend on the job, or None."""
     if fault is None:
         return None
     match fault.name:
@@ -333,8 +338,8 @@ def _jobless_fault(style: Style, fault: Fault | None) -> responses.HTTPResponse 
     return None
 
 
-def _unusual_pending(envelope: Envelope, job: Job, fault: Fault) -> responses.HTTPResponse | None:
-    """Answers that say "not yet" in an unusual way."""
+def _unusual_pending_response(envelope: Envelope, job: Job, fault: Fault) -> responses.HTTPResponse | None:
+    """Return the response of a fault that reports a pending job in an unusual form, or None."""
     match fault.name:
         case "bare_id":
             return responses.json_response({"request_id": job.request_id})
@@ -351,30 +356,30 @@ def _unusual_pending(envelope: Envelope, job: Job, fault: Fault) -> responses.HT
 
 
 class ModelRoutes:
-    """Lists models and describes the key; free of charge."""
+    """Handlers of the free endpoints: models and API key."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
     async def models(self, request: web.Request) -> web.Response:
-        """List the models, after letting an armed fault spoil it."""
+        """List the models, or apply the fault set for it."""
         style = request_style(request)
         fault = self._state.faults.take("models")
         if fault is not None and fault.name == "slow":
             await asyncio.sleep(fault.number("delay", _DEFAULT_DELAY))
         elif fault is not None:
-            fault_response = {
+            fault_responses = {
                 "bad_key": lambda: responses.invalid_key(style, "sk-sandbox"),
                 "html": lambda: responses.html(200, "CometAPI"),
                 "server_error": responses.server_error,
             }
-            return to_web_response(fault_response[fault.name]())
-        listed = [{"id": name, "object": "model", "created": 1769472000, "owned_by": "xai"} for name in MODELS]
-        return to_web_response(responses.json_response({"object": "list", "data": listed}))
+            return to_web_response(fault_responses[fault.name]())
+        models = [{"id": name, "object": "model", "created": 1769472000, "owned_by": "xai"} for name in MODELS]
+        return to_web_response(responses.json_response({"object": "list", "data": models}))
 
     async def api_key(self, _: web.Request) -> web.Response:
-        """Say what the key may do, as xAI does."""
-        shown = {
+        """Describe the API key, as xAI does."""
+        description = {
             "redacted_api_key": f"{self._state.options.api_key[:2]}...",
             "name": "sandbox",
             "team_id": "sandbox",
@@ -383,4 +388,4 @@ class ModelRoutes:
             "api_key_disabled": False,
             "team_blocked": False,
         }
-        return to_web_response(responses.json_response(shown))
+        return to_web_response(responses.json_response(description))

@@ -1,4 +1,4 @@
-"""/sandbox/…: how a test scripts faults and sees what was asked. Loopback only, no key."""
+"""Control endpoints under /sandbox/: faults, logs and the end of jobs. Same machine only, without a key."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ _JSON = "application/json"
 
 
 class ControlRoutes:
-    """The test's side of the sandbox."""
+    """Handlers of the control endpoints."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
     def routes(self) -> list[web.RouteDef]:
-        """Every control route."""
+        """Return all control routes."""
         return [
-            web.get("/sandbox/faults", self.faults),
-            web.post("/sandbox/faults", self.arm),
-            web.delete("/sandbox/faults", self.disarm),
+            web.get("/sandbox/faults", self.list_faults),
+            web.post("/sandbox/faults", self.add_faults),
+            web.delete("/sandbox/faults", self.clear_faults),
             web.get("/sandbox/{log:requests|polls|downloads|uploads|refusals}", self.log),
             web.post("/sandbox/finish", self.finish),
             web.post("/sandbox/progress", self.progress),
         ]
 
-    async def faults(self, request: web.Request) -> web.Response:
-        """What is still armed."""
+    async def list_faults(self, request: web.Request) -> web.Response:
+        """Return the faults that are still set."""
         self._require_local(request)
-        return web.json_response([fault.to_json() for fault in self._state.faults.armed()])
+        return web.json_response([fault.to_json() for fault in self._state.faults.pending()])
 
-    async def arm(self, request: web.Request) -> web.Response:
-        """Arm one fault, or a list of them that play in order."""
+    async def add_faults(self, request: web.Request) -> web.Response:
+        """Add one fault, or a list of faults that apply in that order."""
         value = await self._json(request)
         try:
             faults = [Fault.from_json(item) for item in (value if isinstance(value, list) else [value])]
-        except (ValueError, TypeError) as problem:
-            raise _bad_request(str(problem)) from problem
+        except (ValueError, TypeError) as error:
+            raise _bad_request(str(error)) from error
         for fault in faults:
-            self._state.faults.arm(fault)
-        return await self.faults(request)
+            self._state.faults.add(fault)
+        return await self.list_faults(request)
 
-    async def disarm(self, request: web.Request) -> web.Response:
-        """Clear every fault."""
+    async def clear_faults(self, request: web.Request) -> web.Response:
+        """Remove all faults."""
         self._require_local(request)
         self._state.faults.clear()
         return web.json_response([])
 
     async def log(self, request: web.Request) -> web.Response:
-        """One of the sandbox's logs, oldest entry first."""
+        """Return one of the logs, oldest entry first."""
         self._require_local(request)
         name = request.match_info["log"]
         if name == "requests":
@@ -69,42 +69,42 @@ class ControlRoutes:
         value = await self._json(request)
         try:
             job = self._state.jobs.finish(str(value["request_id"]), str(value.get("state", "done")))
-        except (KeyError, ValueError, TypeError, AttributeError) as problem:
-            raise _bad_request(str(problem)) from problem
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise _bad_request(str(error)) from error
         return web.json_response(job.record())
 
     async def progress(self, request: web.Request) -> web.Response:
-        """Show a progress until the job ends: ``{"request_id", "progress"}``."""
+        """Report this progress while a job is pending: ``{"request_id", "progress"}``."""
         value = await self._json(request)
         try:
             progress = float(value["progress"])
             if not math.isfinite(progress):
-                raise _bad_request(f"progress is {progress}; it must be a number")
+                raise _bad_request(f"progress is {progress}; it must be finite.")
             job = self._state.jobs.set_progress(str(value["request_id"]), progress)
-        except (KeyError, ValueError, TypeError, OverflowError) as problem:
-            raise _bad_request(str(problem)) from problem
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
+            raise _bad_request(str(error)) from error
         return web.json_response(job.record())
 
     async def _json(self, request: web.Request) -> Any:
         self._require_local(request)
         if request.content_type != _JSON:
-            # What a page of another site may send without asking is of other types.
-            raise web.HTTPUnsupportedMediaType(text=f"the body must be sent as {_JSON}\n")
+            # A browser lets pages of other sites send some other types without a preflight request.
+            raise web.HTTPUnsupportedMediaType(text=f"Send the body as {_JSON}.\n")
         try:
             return await request.json()
-        except (ValueError, RecursionError) as problem:
-            raise _bad_request(f"the body is not JSON: {problem}") from problem
+        except (ValueError, RecursionError) as error:
+            raise _bad_request(f"The body is not JSON: {error}.") from error
 
     def _require_local(self, request: web.Request) -> None:
-        """Refuse other machines, pages of other sites, and names that a site has bound to this address."""
+        """Reject other machines, pages of other sites, and other host names (DNS rebinding)."""
         if not _is_loopback(request.remote):
-            raise _forbidden(f"{request.remote} is another")
+            raise _forbidden(f"{request.remote} is another machine")
         host = _host_of(f"//{request.host}")
         if not _is_loopback(host) and host != self._state.options.host.lower():
-            raise _forbidden(f"Host {request.host!r} is not it")
+            raise _forbidden(f"the host {request.host!r} is another name")
         origin = request.headers.get("Origin")
         if origin is not None and origin.lower() != f"{request.scheme}://{request.host}".lower():
-            raise _forbidden(f"a page of {origin!r} must not")
+            raise _forbidden(f"the origin {origin!r} is another site")
 
 
 def _host_of(address: str) -> str | None:
@@ -119,7 +119,7 @@ def _bad_request(message: str) -> web.HTTPBadRequest:
 
 
 def _is_loopback(host: str | None) -> bool:
-    """Return whether a host is this machine: an address of its own or ``localhost``."""
+    """Return whether a host is ``localhost`` or a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -130,5 +130,5 @@ def _is_loopback(host: str | None) -> bool:
     return (mapped or address).is_loopback
 
 
-def _forbidden(why: str) -> web.HTTPForbidden:
-    return web.HTTPForbidden(text=f"the sandbox is scripted from its own machine only: {why}\n")
+def _forbidden(reason: str) -> web.HTTPForbidden:
+    return web.HTTPForbidden(text=f"The control endpoints accept requests from the same machine only: {reason}.\n")

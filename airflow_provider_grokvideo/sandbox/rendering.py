@@ -1,4 +1,4 @@
-"""What a sandbox video looks like: a drifting background, the prompt, a clock."""
+"""Rendering of MP4 files: frames with a moving background, the prompt and a clock, encoded as H.264."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-# How much larger than the frame the background is, so that it can drift behind the text.
-_OVERSCAN = 1.12
+# Size of the background relative to the frame; the rest lets it move behind the text.
+_BACKGROUND_SCALE = 1.12
 _WHITE = (255, 255, 255)
-_FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
-_MOST_PIXELS = 16 * 1000 * 1000
-"""Pixels of an image that is decoded: half a megabyte of PNG may hold gigabytes of them."""
+_IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
+_MAX_IMAGE_PIXELS = 16 * 1000 * 1000
+"""Limit because a PNG of half a megabyte may decode to gigabytes."""
 
 
 @dataclass(frozen=True)
 class VideoSpec:
-    """Everything a video depends on; equal films give identical files."""
+    """All inputs of a rendering; equal specs give identical files."""
 
     request_id: str
     prompt: str
@@ -42,12 +42,12 @@ class VideoSpec:
 
     @property
     def short_side(self) -> int:
-        """The side by which text is sized."""
+        """The shorter side in pixels, to which text is scaled."""
         return min(self.width, self.height)
 
 
 class FrameRenderer:
-    """Draws the frames of one spec."""
+    """Renderer of the frames of one video."""
 
     def __init__(self, spec: VideoSpec) -> None:
         self._spec = spec
@@ -59,18 +59,18 @@ class FrameRenderer:
         self._clock_font = load_font(True, max(12, spec.short_side // 26))
 
     def frame(self, seconds: float) -> Image.Image:
-        """The image at that time."""
+        """Return the frame at that time."""
         from PIL import ImageDraw
 
         spec = self._spec
         share = seconds / spec.seconds if spec.seconds else 0.0
-        spare_x, spare_y = (
+        margin_x, margin_y = (
             self._background.width - spec.width,
             self._background.height - spec.height,
         )
-        # Whole even pixels: a crop that moves by less only costs the encoder bits.
-        left = int(spare_x * share) // 2 * 2
-        top = int(spare_y * (1 - share)) // 2 * 2
+        # Even pixels: smaller moves are hardly visible, but enlarge the file.
+        left = int(margin_x * share) // 2 * 2
+        top = int(margin_y * (1 - share)) // 2 * 2
         image = self._background.crop((left, top, left + spec.width, top + spec.height))
         image.paste(self._overlay, (0, 0), self._overlay)
         draw = ImageDraw.Draw(image)
@@ -91,17 +91,17 @@ class FrameRenderer:
         if self._spec.image is None:
             return None
         try:
-            opened = Image.open(io.BytesIO(self._spec.image), formats=_FORMATS)
-            # A large JPEG can be read at a fraction of its size.
+            opened = Image.open(io.BytesIO(self._spec.image), formats=_IMAGE_FORMATS)
+            # Reads a large JPEG at reduced size.
             opened.draft("RGB", self._background_size())
-            if opened.width * opened.height > _MOST_PIXELS:
+            if opened.width * opened.height > _MAX_IMAGE_PIXELS:
                 return None
-            photo = ImageOps.exif_transpose(opened).convert("RGB")
+            image = ImageOps.exif_transpose(opened).convert("RGB")
         except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError):
-            # Checked only by its first bytes when it was accepted; a broken one just stays unseen.
+            # Validation checks only the first bytes. A broken image is not an error: the video has a plain background.
             return None
         self._accent = _rgb(self._random.random(), 0.55, 1.0)
-        covered = ImageOps.fit(photo, self._background_size(), Image.Resampling.BILINEAR)
+        covered = ImageOps.fit(image, self._background_size(), Image.Resampling.BILINEAR)
         return ImageEnhance.Brightness(covered).enhance(0.82)
 
     def _gradient_background(self) -> Image.Image:
@@ -125,7 +125,7 @@ class FrameRenderer:
         return canvas.resize((width, height), Image.Resampling.BICUBIC)
 
     def _background_size(self) -> tuple[int, int]:
-        return int(self._spec.width * _OVERSCAN), int(self._spec.height * _OVERSCAN)
+        return int(self._spec.width * _BACKGROUND_SCALE), int(self._spec.height * _BACKGROUND_SCALE)
 
     def _draw_overlay(self) -> Image.Image:
         from PIL import Image, ImageDraw
@@ -187,18 +187,21 @@ def _mix(one: tuple[int, int, int], other: tuple[int, int, int], share: float) -
     return red, green, blue
 
 
-# Pillow's own font knows Latin letters only; these, where the machine has one, know more.
-_WIDER_FONTS = ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "NotoSans-Regular.ttf", "arial.ttf")
-# Font sizes are tried from large to small, as fractions of the frame's short side.
-_LARGEST, _SMALLEST = 13, 25
+# Pillow's own font has Latin letters only. These fonts, if installed, have more.
+_UNICODE_FONTS = ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "NotoSans-Regular.ttf", "arial.ttf")
+# The largest and the smallest font size, as divisors of the frame's short side.
+_LARGEST_FONT, _SMALLEST_FONT = 13, 25
 
 
 @lru_cache(maxsize=64)
-def load_font(text_is_latin: bool, size: int) -> Font:
-    """A font of that size."""
+def load_font(latin: bool, size: int) -> Font:
+    """Return a font of that size.
+
+    :param latin: Pillow's own font is enough.
+    """
     from PIL import ImageFont
 
-    for name in () if text_is_latin else _WIDER_FONTS:
+    for name in () if latin else _UNICODE_FONTS:
         try:
             return ImageFont.truetype(name, size)
         except OSError:
@@ -207,12 +210,12 @@ def load_font(text_is_latin: bool, size: int) -> Font:
 
 
 def is_latin(text: str) -> bool:
-    """Whether Pillow's own font can write this."""
+    """Return whether Pillow's own font has all letters of the text."""
     return all(ord(letter) < 0x250 or 0x2010 <= ord(letter) <= 0x2026 for letter in text)
 
 
 def wrap_text(text: str, font: Font, width: float) -> list[str]:
-    """Break the text into lines no wider than ``width``; a word that is too long is cut."""
+    """Split the text into lines no wider than ``width``; a longer word is split too."""
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -231,23 +234,23 @@ def wrap_text(text: str, font: Font, width: float) -> list[str]:
 
 
 def fit_text(text: str, width: float, height: float, short_side: int) -> tuple[Font, list[str], float]:
-    """The largest font in which the text fits the box, its lines, and the line height.
+    """Return the largest font in which the text fits the box, its lines, and the line height.
 
-    A text too long even for the smallest is cut and ends with an ellipsis.
+    Text that does not fit in the smallest font is cut and ends with an ellipsis.
     """
     latin = is_latin(text)
-    for divisor in range(_LARGEST, _SMALLEST + 1, 2):
+    for divisor in range(_LARGEST_FONT, _SMALLEST_FONT + 1, 2):
         size = max(12, short_side // divisor)
         font = load_font(latin, size)
         lines = wrap_text(text, font, width)
         line_height = size * 1.28
         if len(lines) * line_height <= height:
             return font, lines, line_height
-    most = max(1, int(height // line_height))
-    last = lines[most - 1]
+    count = max(1, int(height // line_height))
+    last = lines[count - 1]
     while last and font.getlength(last + " …") > width:
         last = last[:-1]
-    return font, [*lines[: most - 1], last.rstrip() + " …"], line_height
+    return font, [*lines[: count - 1], last.rstrip() + " …"], line_height
 
 
 def _longest_fitting(word: str, font: Font, width: float) -> int:
@@ -265,30 +268,36 @@ FRAMES_PER_SECOND = 24
 
 
 class RendererMissingError(RuntimeError):
-    """PyAV or Pillow is not installed."""
+    """Raised when PyAV or Pillow is not installed."""
 
 
 class RenderingStoppedError(RuntimeError):
-    """The sandbox stopped before the video was ready."""
+    """Raised when the sandbox stops during a rendering."""
 
 
 def render_video(spec: VideoSpec, keep_going: Callable[[], bool] = lambda: True) -> bytes:
-    """Encode the spec. Slow enough to belong in a thread; equal films give equal bytes."""
+    """Return the MP4 file of a spec: H.264, yuv420p, with the index in front.
+
+    It takes seconds of CPU, so call it in a thread.
+
+    :param keep_going: asked before every frame; False stops with ``RenderingStoppedError``.
+    """
     try:
         import av
         import PIL  # noqa: F401
-    except ImportError as missing:
+    except ImportError as error:
         raise RendererMissingError(
-            f"rendering a video needs {missing.name}: pip install 'airflow-provider-grokvideo[sandbox]'"
-        ) from missing
+            f"Cannot render videos: {error.name} is not installed. "
+            "Install it with: pip install 'airflow-provider-grokvideo[sandbox]'"
+        ) from error
 
-    frames = FrameRenderer(spec)
+    renderer = FrameRenderer(spec)
     with tempfile.TemporaryDirectory(prefix="grokvideo-sandbox-") as folder:
-        # The muxer reads its file again to move the index to the front, so memory will not do.
+        # A file, because the muxer reads it again to move the index to the front.
         path = Path(folder) / "video.mp4"
         options = {"movflags": "+faststart", "fflags": "+bitexact"}
         with av.open(str(path), "w", format="mp4", options=options) as container:
-            # The number of threads is fixed because x264's output depends on it.
+            # Fixed because the output of x264 depends on the number of threads.
             encoding = {"preset": "ultrafast", "crf": "23", "threads": "2"}
             stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=encoding)
             stream.width, stream.height = spec.width, spec.height
@@ -297,7 +306,7 @@ def render_video(spec: VideoSpec, keep_going: Callable[[], bool] = lambda: True)
             for number in range(round(spec.seconds * FRAMES_PER_SECOND)):
                 if not keep_going():
                     raise RenderingStoppedError(spec.request_id)
-                frame = av.VideoFrame.from_image(frames.frame(number / FRAMES_PER_SECOND))
+                frame = av.VideoFrame.from_image(renderer.frame(number / FRAMES_PER_SECOND))
                 frame.pts = number
                 frame.time_base = Fraction(1, FRAMES_PER_SECOND)
                 container.mux(stream.encode(frame))

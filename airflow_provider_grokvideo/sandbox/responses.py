@@ -1,4 +1,4 @@
-"""The shapes of the API's answers: three poll envelopes and two dialects of error."""
+"""Responses of the API: three poll envelopes, two styles of error, and how they are sent or cut off."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HTTPResponse:
 
 
 def json_response(body: object, status: int = 200) -> HTTPResponse:
-    """A JSON response."""
+    """Return a JSON response."""
     return HTTPResponse(status, json.dumps(body, ensure_ascii=False))
 
 
@@ -65,13 +65,17 @@ NO_QUOTA = {
 
 
 def error(style: Style, reason: str, message: str, param: str = "") -> HTTPResponse:
-    """An error as that side of the API words it."""
+    """Return an error in the words of CometAPI or xAI.
+
+    :param reason: a key of ``_ERRORS``.
+    :param param: the name of the field, which only CometAPI reports.
+    """
     comet_status, comet_code, xai_status, xai_code = _ERRORS[reason]
     if style == "xai":
         body = {"error": message} if xai_code is None else {"code": xai_code, "error": message}
         return json_response(body, xai_status)
     if comet_code == "fail_to_fetch_task":
-        # The gateway hands on what xAI answered as its own message, JSON and all.
+        # The gateway puts the whole JSON response of xAI into its own message.
         message = json.dumps({"code": "invalid-argument", "error": message}, ensure_ascii=False)
     return json_response(
         {
@@ -87,7 +91,7 @@ def error(style: Style, reason: str, message: str, param: str = "") -> HTTPRespo
 
 
 def invalid_key(style: Style, key: str) -> HTTPResponse:
-    """The response to a key that is not the sandbox's; shows its first two characters, as xAI does."""
+    """Return the error for a wrong API key, with its first two characters, as xAI does."""
     if style == "xai":
         text = f"Incorrect API key provided: {key[:2]}***. You can obtain an API key from the console."
         return error(style, "bad_key", text)
@@ -95,12 +99,12 @@ def invalid_key(style: Style, key: str) -> HTTPResponse:
 
 
 def server_error() -> HTTPResponse:
-    """A failure that says nothing about itself."""
+    """Return a 500 without details."""
     return HTTPResponse(500, "Internal Server Error", "text/plain")
 
 
 def unknown_model(style: Style, name: str) -> HTTPResponse:
-    """A model nobody sells."""
+    """Return the error for a model that the API does not offer."""
     if style == "xai":
         text = f"The model {name} does not exist or your team sandbox does not have access to it."
         return error(style, "unknown_model", text)
@@ -109,19 +113,23 @@ def unknown_model(style: Style, name: str) -> HTTPResponse:
 
 
 def unknown_id(style: Style) -> HTTPResponse:
-    """A request_id that was never given out."""
+    """Return the error for a request_id that the API never issued."""
     if style == "xai":
         return json_response({"error": {"message": "No deferred video"}}, 404)
     return task_not_exist()
 
 
 def task_not_exist() -> HTTPResponse:
-    """CometAPI's flat error form."""
+    """Return CometAPI's error for an unknown request_id, which has no nested ``error``."""
     return json_response({"code": "task_not_exist", "message": "task_not_exist", "data": None}, 400)
 
 
 def rate_limited(style: Style, limit: float, retry_after: float | None) -> HTTPResponse:
-    """A 429, with ``Retry-After`` only where the API says how long."""
+    """Return a 429.
+
+    :param limit: requests per second, for the message.
+    :param retry_after: seconds for the header ``Retry-After``; None omits it.
+    """
     text = (
         "Too many requests for team sandbox and model grok-imagine-video. "
         f"Your team's rate limit is — Requests per Second (actual/limit): {limit + 1:g}/{limit:g}."
@@ -132,7 +140,7 @@ def rate_limited(style: Style, limit: float, retry_after: float | None) -> HTTPR
 
 
 def html(status: int, title: str) -> HTTPResponse:
-    """What a gateway in front of the API answers on its own."""
+    """Return an HTML page, as a gateway in front of the API does."""
     page = (
         f"<!DOCTYPE html>\n<html><head><title>{title}</title></head>"
         f"<body><center><h1>{title}</h1></center></body></html>\n"
@@ -144,9 +152,9 @@ def html(status: int, title: str) -> HTTPResponse:
 
 
 def poll(envelope: Envelope, job: Job, url: str, outcome: str | None = None) -> HTTPResponse:
-    """How the API answers a poll for this job.
+    """Return the response to a poll for this job.
 
-    :param outcome: response as if the job had ended so, whatever the clock says.
+    :param outcome: respond as if the job had ended with this outcome, even if it is still pending.
     """
     if outcome is None and job.pending:
         return _pending(envelope, job)
@@ -183,10 +191,10 @@ def _ended(envelope: Envelope, job: Job, url: str, outcome: str) -> dict[str, An
         return _failed(job, *(job.failure or ("internal_error", _FAILED)))
     if outcome == "moderated_failed":
         return {**_failed(job, "invalid_argument", MODERATED), "usage": usage}
-    # xAI's own clients require the field, so there it is empty where elsewhere it is absent.
+    # xAI's own clients require the field, so its envelope has an empty URL where the others have none.
     no_url = {"url": ""} if envelope == "xai" else {}
-    place = {"url": url} if outcome == "done" else no_url
-    video = {**place, "duration": job.duration, "respect_moderation": outcome != "moderated_done"}
+    address = {"url": url} if outcome == "done" else no_url
+    video = {**address, "duration": job.duration, "respect_moderation": outcome != "moderated_done"}
     if outcome == "done" and job.storage_options is not None:
         video["file_output"] = _file_output(job, job.storage_options, url)
     return {"status": "done", "progress": 100, "model": job.model, "usage": usage, "video": video}
@@ -217,18 +225,18 @@ def _failed(job: Job, code: str, message: str) -> dict[str, Any]:
 
 def _wrap_ended(job: Job, inner: dict[str, Any]) -> dict[str, Any]:
     if inner["status"] == "done":
-        # Not a slip: this envelope keeps the video's address in fail_reason.
+        # This envelope really has the video's URL in fail_reason.
         return wrap_task(job, "SUCCESS", inner["video"].get("url", ""), 100, inner)
-    problem = inner.get("error")
-    if problem is None:
+    failure = inner.get("error")
+    if failure is None:
         return wrap_task(job, "FAILURE", "task expired", 100, inner)
-    # On an internal error the gateway has nothing from upstream to show.
-    shown = inner if problem["code"] == "invalid_argument" else None
-    return wrap_task(job, "FAILURE", problem["message"], 100, shown)
+    # For an internal error the gateway has no response of xAI to include.
+    included = inner if failure["code"] == "invalid_argument" else None
+    return wrap_task(job, "FAILURE", failure["message"], 100, included)
 
 
 def wrap_task(job: Job, status: str, fail_reason: str, progress: float, inner: dict[str, Any] | None) -> dict[str, Any]:
-    """CometAPI's task envelope around an response of xAI's."""
+    """Return a poll response of xAI in CometAPI's task envelope."""
     ended = status in {"SUCCESS", "FAILURE"}
     return {
         "code": "success",
@@ -248,17 +256,17 @@ def wrap_task(job: Job, status: str, fail_reason: str, progress: float, inner: d
 
 
 def request_style(request: web.Request) -> Style:
-    """Whose dialect this path speaks."""
+    """Return the style of the API that this path imitates."""
     return "comet" if request.path.startswith("/grok/") else "xai"
 
 
 def _encode_body(response: HTTPResponse) -> bytes:
-    # A caller's own text may come back in it, half a surrogate pair included.
+    # The text may quote the request, which may contain a lone surrogate.
     return response.text.encode(errors="replace")
 
 
 def to_web_response(response: HTTPResponse) -> web.Response:
-    """The response as it should be."""
+    """Return the response as aiohttp sends it, complete and correct."""
     body = _encode_body(response)
     if not body:
         return web.Response(status=response.status, headers=response.headers)
@@ -272,29 +280,31 @@ def to_web_response(response: HTTPResponse) -> web.Response:
 
 
 def close_connection(request: web.Request) -> web.Response:
-    """Close the connection without a word."""
+    """Close the connection without a response."""
     if request.transport is not None:
         request.transport.close()
     return web.Response()
 
 
 async def send_half_body(request: web.Request, response: HTTPResponse) -> web.StreamResponse:
-    """Promise the whole body, send the first half, close."""
+    """Announce the whole body, send its first half, and close the connection."""
     body = _encode_body(response)
     return await send_truncated(request, body[: len(body) // 2], len(body), response.content_type)
 
 
-async def send_truncated(request: web.Request, part: bytes, promised: int, content_type: str) -> web.StreamResponse:
-    """Send ``part`` of a body that the headers say is ``promised`` bytes long, then close."""
-    response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": str(promised)})
+async def send_truncated(
+    request: web.Request, part: bytes, announced_bytes: int, content_type: str
+) -> web.StreamResponse:
+    """Announce a body of ``announced_bytes``, send ``part`` of it, and close the connection."""
+    response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": str(announced_bytes)})
     await response.prepare(request)
     await response.write(part)
-    # Lets what was written leave before the connection goes.
+    # Lets the event loop send the part before the connection closes.
     await asyncio.sleep(0)
     close_connection(request)
     return response
 
 
 def redirect_to_page() -> NoReturn:
-    """Send the caller to a web page, as the gateway does for paths it does not know."""
+    """Redirect to a web page, as the gateway does for unknown paths."""
     raise web.HTTPMovedPermanently("/sandbox/page")

@@ -1,4 +1,4 @@
-"""The sandbox's routes, its key check and its rate limit, as one aiohttp application."""
+"""The aiohttp application of a sandbox: routes, API key check and rate limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_grokvideo.sandbox.state import State
 from airflow_provider_grokvideo.sandbox.video_cache import VideoCache
 from airflow_provider_grokvideo.sandbox.video_routes import Uploads, VideoRoutes
 
-# An image of 32 MiB is a third larger as base64.
+# Base64 makes an image of 32 MiB a third larger.
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 _API_PREFIXES = ("/grok/v1/", "/v1/")
 
@@ -24,19 +24,22 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """One sandbox's application and the address it listens on."""
+    """HTTP server of one sandbox.
+
+    :param state: the state that all routes share.
+    """
 
     def __init__(self, state: State) -> None:
-        self.state = state
+        self._state = state
         self._cache = VideoCache(state.jobs, state.options.seed)
         self._uploads: Uploads | None = None
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
-        """Listen, and say on which port."""
-        options = self.state.options
-        # Handlers that sleep on purpose must not hold up the end of a test.
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
+        """Start to listen and return the port."""
+        options = self._state.options
+        # Some handlers sleep on purpose. A test must not wait for them at its end.
+        runner = web.AppRunner(self._create_application(), access_log=None, shutdown_timeout=0.1)
         self._runner = runner
         await runner.setup()
         site = web.TCPSite(runner, options.host, options.port, ssl_context=options.ssl_context, backlog=1024)
@@ -44,16 +47,16 @@ class Server:
         return int(runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Stop listening and give up what is under way."""
+        """Stop listening and cancel open requests."""
         if self._runner is not None:
             await self._runner.cleanup()
 
-    def _application(self) -> web.Application:
-        submits = SubmitRoutes(self.state, self._accepted)
-        polls = PollRoutes(self.state)
-        models = ModelRoutes(self.state)
-        videos = VideoRoutes(self.state, self._cache)
-        app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[self._authorize])
+    def _create_application(self) -> web.Application:
+        submits = SubmitRoutes(self._state, self._start_upload)
+        polls = PollRoutes(self._state)
+        models = ModelRoutes(self._state)
+        videos = VideoRoutes(self._state, self._cache)
+        app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[self._check_request])
         app.cleanup_ctx.append(self._run_background_tasks)
         for prefix in ("/grok/v1", "/v1"):
             app.router.add_post(prefix + "/videos/{what:generations|edits|extensions}", submits.submit)
@@ -64,65 +67,65 @@ class Server:
         app.router.add_get("/videos/{request_id}.mp4", videos.video)
         app.router.add_get("/files/{request_id}.mp4", videos.file)
         app.router.add_get("/sandbox/page", self._page)
-        app.add_routes(ControlRoutes(self.state).routes())
+        app.add_routes(ControlRoutes(self._state).routes())
         app.router.add_route("*", "/videos/{rest:.*}", self._redirect)
         app.router.add_route("*", "/{rest:.*}", self._not_found)
         return app
 
     async def _run_background_tasks(self, _: web.Application) -> AsyncIterator[None]:
-        self._uploads = Uploads(self.state, self._cache)
+        self._uploads = Uploads(self._state, self._cache)
         yield
         await self._uploads.close()
         await self._cache.close()
 
-    def _accepted(self, job: Job) -> None:
+    def _start_upload(self, job: Job) -> None:
         if self._uploads is not None:
-            self._uploads.expect(job)
+            self._uploads.start(job)
 
     @web.middleware
-    async def _authorize(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _check_request(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not request.path.startswith(_API_PREFIXES) or request.match_info.handler == self._not_found:
             return await handler(request)
-        refusal = self._rejection(request)
-        if refusal is None and (request.content_length or 0) > _MAX_BODY_BYTES:
-            # Before a byte of it is read.
-            refusal = responses.error(request_style(request), "too_large", "the request body is too large")
-        if refusal is None:
+        rejection = self._check_access(request)
+        if rejection is None and (request.content_length or 0) > _MAX_BODY_BYTES:
+            # Rejected before the body is read.
+            rejection = responses.error(request_style(request), "too_large", "the request body is too large")
+        if rejection is None:
             try:
                 return await handler(request)
             except web.HTTPRequestEntityTooLarge:
-                refusal = responses.error(request_style(request), "too_large", "the request body is too large")
+                rejection = responses.error(request_style(request), "too_large", "the request body is too large")
         if request.method == "POST":
-            self.state.refusals.append(
+            self._state.refusals.append(
                 {
                     "path": request.path,
-                    "status": refusal.status,
+                    "status": rejection.status,
                     "code": None,
                     "fault": None,
                     "at": time.time(),
                 }
             )
         elif "request_id" in request.match_info:
-            self.state.polls.append(
+            self._state.polls.append(
                 {
                     "request_id": request.match_info["request_id"],
                     "at": time.time(),
-                    "status": refusal.status,
+                    "status": rejection.status,
                     "state": None,
                     "fault": None,
                 }
             )
-        return to_web_response(refusal)
+        return to_web_response(rejection)
 
-    def _rejection(self, request: web.Request) -> responses.HTTPResponse | None:
+    def _check_access(self, request: web.Request) -> responses.HTTPResponse | None:
         style = request_style(request)
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             text = "No credentials provided" if style == "xai" else "No token provided"
             return responses.error(style, "no_key", text)
-        if key.strip() != self.state.options.api_key:
+        if key.strip() != self._state.options.api_key:
             return responses.invalid_key(style, key.strip())
-        bucket = self.state.bucket
+        bucket = self._state.bucket
         if bucket is not None and "/videos/" in request.path:
             wait = bucket.take()
             if wait:
@@ -133,7 +136,7 @@ class Server:
         return to_web_response(responses.html(200, "Sandbox"))
 
     async def _redirect(self, _: web.Request) -> web.Response:
-        # The real gateway sends a path without its prefix to a web page rather than refusing it.
+        # The real gateway redirects a path without its prefix to a web page instead of rejecting it.
         raise web.HTTPMovedPermanently("/sandbox/page")
 
     async def _not_found(self, _: web.Request) -> web.Response:

@@ -1,6 +1,6 @@
-"""What the real API accepts, and what it refuses and why.
+"""Validation of submissions: what the real API accepts, and how it rejects the rest.
 
-Unknown extra fields are accepted, as the API does; only fields it knows are judged.
+Unknown fields are accepted, as the API does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _IMAGE_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a submission is not accepted; ``reason`` picks status and code for each dialect."""
+    """Why a submission is rejected; ``reason`` selects the status and the code."""
 
     reason: Literal["missing_field", "bad_type", "bad_value", "unknown_model"]
     message: str
@@ -46,9 +46,9 @@ class Rejection:
 def validate_submission(
     kind: Kind, body: dict[str, Any], style: Style, source_seconds: float | None
 ) -> Rejection | None:
-    """The first thing wrong with a submission, or None.
+    """Return the first error of a submission, or None.
 
-    :param source_seconds: how long the video to edit or extend is, where the sandbox made it itself.
+    :param source_seconds: duration of the video to edit or extend, if the sandbox created it.
     """
     return (
         _validate_prompt(kind, body, style)
@@ -104,16 +104,16 @@ def _validate_duration(kind: Kind, body: dict[str, Any]) -> Rejection | None:
 
 
 def extension_failure(kind: Kind, body: dict[str, Any], source_seconds: float | None) -> str | None:
-    """Return why an accepted extension fails, or None. The API finds this out only while it works on it.
+    """Return why an accepted extension fails, or None. The API detects these errors after it accepts the submission.
 
-    :param source_seconds: how long the video to extend is, where the sandbox made it itself.
+    :param source_seconds: duration of the video to extend, if the sandbox created it.
     """
     if kind != "extension":
         return None
-    asked = body.get("duration") or body.get("seconds")
+    requested = body.get("duration") or body.get("seconds")
     shortest, longest = EXTENSION_SECONDS
-    if asked is not None and not shortest <= asked <= longest:
-        return f"The extension must be between {shortest} and {longest} seconds long, got {asked}."
+    if requested is not None and not shortest <= requested <= longest:
+        return f"The extension must be between {shortest} and {longest} seconds long, got {requested}."
     shortest, longest = EXTENDED_SECONDS
     if source_seconds is not None and not shortest <= source_seconds <= longest:
         return f"The video to extend must be between {shortest} and {longest} seconds long, got {source_seconds:g}."
@@ -141,7 +141,7 @@ def _validate_frame_size(kind: Kind, body: dict[str, Any]) -> Rejection | None:
 
 
 def input_images(body: dict[str, Any]) -> list[tuple[str, object]]:
-    """Return every input image of a submission with the name of its field."""
+    """Return all input images of a submission, each with the name of its field."""
     found = [(field, body[field]) for field in ("image", "last_frame") if body.get(field) is not None]
     frames, references = body.get("keyframes"), body.get("reference_images")
     if isinstance(frames, list):
@@ -192,10 +192,10 @@ def _validate_combination(body: dict[str, Any]) -> Rejection | None:
         return Rejection("bad_value", "image and reference_images cannot be used together", "reference_images")
     if body.get("resolution") == "1080p":
         return Rejection("bad_value", "resolution 1080p cannot be used with reference_images", "resolution")
-    asked = body.get("duration") or body.get("seconds") or 0
-    if asked > model.max_seconds_with_references:
+    requested = body.get("duration") or body.get("seconds") or 0
+    if requested > model.max_seconds_with_references:
         limit = model.max_seconds_with_references
-        text = f"duration must be at most {limit} seconds with reference images, got {asked}"
+        text = f"duration must be at most {limit} seconds with reference images, got {requested}"
         return Rejection("bad_value", text, "duration")
     return None
 
@@ -231,8 +231,8 @@ def _validate_storage(body: dict[str, Any]) -> Rejection | None:
     if public is not None and not isinstance(public, bool | dict):
         text = "storage_options.public_url: invalid type, expected a boolean or an object"
         return Rejection("bad_type", text, "storage_options")
-    lives = [options.get("expires_after"), public.get("expires_after") if isinstance(public, dict) else None]
-    for seconds in lives:
+    lifetimes = [options.get("expires_after"), public.get("expires_after") if isinstance(public, dict) else None]
+    for seconds in lifetimes:
         if seconds is None:
             continue
         if isinstance(seconds, bool) or not isinstance(seconds, int):
@@ -306,7 +306,7 @@ def _validate_user(body: dict[str, Any]) -> Rejection | None:
 
 
 def decode_data_uri(uri: str) -> bytes | None:
-    """The bytes inside a base64 data URI, or None where it is not one."""
+    """Return the content of a base64 data URI, or None if it is not one."""
     head, comma, payload = uri.partition(",")
     if not comma or not head.endswith(";base64"):
         return None

@@ -1,4 +1,4 @@
-"""Videos on demand: rendered when first asked for, once, and kept within a bound."""
+"""Cache of rendered videos: each video is rendered at its first request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ _LABELS = {"generation": "SANDBOX", "edit": "SANDBOX · EDIT", "extension": "SAN
 
 
 class VideoCache:
-    """The rendered videos of one sandbox."""
+    """The rendered videos of one sandbox, limited to 128 MiB.
+
+    :param jobs: the jobs, which also keep the URLs of their input images.
+    :param seed: makes videos the same in every run.
+    """
 
     def __init__(self, jobs: Jobs, seed: int | None) -> None:
         self._jobs = jobs
@@ -34,7 +38,10 @@ class VideoCache:
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sandbox-render")
 
     async def get(self, job: Job) -> bytes:
-        """The MP4 of that job; whoever asks while it is being rendered waits for the same file."""
+        """Return the MP4 file of a job; render it if the cache does not hold it.
+
+        Concurrent calls for one job share one rendering.
+        """
         key = job.request_id
         if key in self._videos:
             self._videos.move_to_end(key)
@@ -43,21 +50,21 @@ class VideoCache:
             task = asyncio.create_task(self._render(job))
             self._rendering[key] = task
             task.add_done_callback(lambda _: self._rendering.pop(key, None))
-        # Shielded: one client that hangs up must not cancel the others' spec.
+        # Shielded: a client that disconnects must not cancel a rendering that other clients wait for.
         return await asyncio.shield(self._rendering[key])
 
     async def close(self) -> None:
-        """Give up what is still being rendered."""
+        """Cancel renderings that are not finished."""
         self._stopping.set()
         tasks = list(self._rendering.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        # Rendering looks at _stopping before every frame, so this does not take long.
+        # Rendering checks _stopping before every frame, so this is short.
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def _render(self, job: Job) -> bytes:
-        # Here, not in a thread that renders: a host that drips would hold it, and nothing could stop it.
+        # The image is fetched here because a slow host would block a rendering thread, which cannot be cancelled.
         image = await _fetch_image(self._jobs.image_url(job))
         content = await asyncio.get_running_loop().run_in_executor(
             self._threads, _render_job, job, image, self._seed, lambda: not self._stopping.is_set()
@@ -70,14 +77,14 @@ class VideoCache:
 
 def _render_job(job: Job, image: bytes | None, seed: int | None, keep_going: Callable[[], bool]) -> bytes:
     width, height = FRAME_SIZES[job.resolution][job.aspect_ratio]
-    # Half a surrogate pair is valid JSON but cannot be drawn.
+    # A lone surrogate is valid JSON but cannot be drawn.
     prompt = job.prompt.encode(errors="replace").decode()
     spec = VideoSpec(job.request_id, prompt, _LABELS[job.kind], width, height, job.duration, seed, image)
     return render_video(spec, keep_going)
 
 
 async def _fetch_image(url: str | None) -> bytes | None:
-    """Return the image to animate, where the sandbox can have it without leaving the machine."""
+    """Return the image to animate, or None if it is too large, invalid, or on another machine."""
     if url is None:
         return None
     if url.startswith("data:"):
@@ -88,7 +95,7 @@ async def _fetch_image(url: str | None) -> bytes | None:
             return None
         async with (
             aiohttp.ClientSession(timeout=_IMAGE_TIMEOUT, auto_decompress=False) as session,
-            # A redirect could lead off the machine.
+            # A redirect could lead to another machine.
             session.get(url, allow_redirects=False) as response,
         ):
             return await _read_capped(response.content) if response.ok else None
@@ -97,7 +104,7 @@ async def _fetch_image(url: str | None) -> bytes | None:
 
 
 async def _read_capped(stream: aiohttp.StreamReader) -> bytes | None:
-    """Return the whole body, or nothing of one that is too large."""
+    """Return the whole body, or None if it is too large."""
     content = bytearray()
     async for chunk in stream.iter_any():
         content += chunk

@@ -1,4 +1,4 @@
-"""GET videos/{request_id}.mp4: the file itself, from what stands in for the CDN."""
+"""Downloads of rendered videos, and uploads of them to ``output.upload_url``."""
 
 from __future__ import annotations
 
@@ -24,17 +24,21 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
 _DEFAULT_DELAY = 2.0
 _DEFAULT_TRICKLE_RATE = 65536.0
 _TRICKLE_INTERVAL = 0.05
+_UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
 class VideoRoutes:
-    """Hands out rendered videos. Needs no key, and notes when a client sends one all the same."""
+    """Handlers of GET /videos/{request_id}.mp4 and /files/{request_id}.mp4, which need no API key.
+
+    The log records whether a client sends a key all the same.
+    """
 
     def __init__(self, state: State, cache: VideoCache) -> None:
         self._state = state
         self._cache = cache
 
     async def video(self, request: web.Request) -> web.StreamResponse:
-        """Serve one video or one range of it, after letting an armed fault spoil it."""
+        """Send a video or one range of it, or apply the fault set for it."""
         request_id = request.match_info["request_id"]
         job = self._state.jobs.get(request_id)
         self._state.downloads.append(
@@ -49,8 +53,8 @@ class VideoRoutes:
         if job is None or job.state != "done":
             return to_web_response(responses.html(404, "404 Not Found"))
         query = request.query
-        address = (query.get("expires", ""), query.get("serial", ""), query.get("signature", ""))
-        if not self._state.is_valid_url(job, *address):
+        signed = (query.get("expires", ""), query.get("serial", ""), query.get("signature", ""))
+        if not self._state.is_valid_url(job, *signed):
             return _access_denied_response()
         fault = self._state.faults.take("video", request_id=request_id, prompt=job.prompt)
         fault_response = await self._apply_fault(request, job, fault)
@@ -58,8 +62,8 @@ class VideoRoutes:
             return fault_response
         try:
             content = await self._cache.get(job)
-        except RendererMissingError as missing:
-            return to_web_response(responses.HTTPResponse(500, f"{missing}\n", "text/plain"))
+        except RendererMissingError as error:
+            return to_web_response(responses.HTTPResponse(500, f"{error}\n", "text/plain"))
         if fault is not None and fault.name == "cut_short":
             part = content[: int(fault.number("bytes", len(content) // 2))]
             return await send_truncated(request, part, len(content), _MP4)
@@ -71,14 +75,14 @@ class VideoRoutes:
         return _range_response(request, content)
 
     async def file(self, request: web.Request) -> web.StreamResponse:
-        """Serve a stored file under its public URL, which needs no signature."""
+        """Send a stored file at its public URL, which needs no signature."""
         job = self._state.jobs.get(request.match_info["request_id"])
         if job is None or job.state != "done" or not job.is_public:
             return to_web_response(responses.html(404, "404 Not Found"))
         try:
             return _range_response(request, await self._cache.get(job))
-        except RendererMissingError as missing:
-            return to_web_response(responses.HTTPResponse(500, f"{missing}\n", "text/plain"))
+        except RendererMissingError as error:
+            return to_web_response(responses.HTTPResponse(500, f"{error}\n", "text/plain"))
 
     async def _apply_fault(self, request: web.Request, job: Job, fault: Fault | None) -> web.StreamResponse | None:
         if fault is None:
@@ -109,10 +113,10 @@ def _access_denied_response() -> web.Response:
 def _range_response(request: web.Request, content: bytes) -> web.Response:
     total = len(content)
     headers = {"Accept-Ranges": "bytes"}
-    asked = _RANGE.match(request.headers.get("Range", ""))
-    if asked is None or asked.group(0) == "bytes=-":
+    requested = _RANGE.match(request.headers.get("Range", ""))
+    if requested is None or requested.group(0) == "bytes=-":
         return web.Response(body=content, content_type=_MP4, headers=headers)
-    first, last = asked.groups()
+    first, last = requested.groups()
     start = int(first) if first else max(0, total - int(last))
     end = min(int(last), total - 1) if first and last else total - 1
     if start >= total or end < start:
@@ -125,7 +129,7 @@ async def _trickle(request: web.Request, content: bytes, bytes_per_second: float
     response = web.StreamResponse(headers={"Content-Type": _MP4, "Content-Length": str(len(content))})
     await response.prepare(request)
     step = max(1, int(bytes_per_second * _TRICKLE_INTERVAL))
-    # A client that tires of waiting is what this fault is for.
+    # This fault exists to make clients give up, so a closed connection is expected.
     with suppress(ConnectionResetError):
         for start in range(0, len(content), step):
             await response.write(content[start : start + step])
@@ -134,52 +138,52 @@ async def _trickle(request: web.Request, content: bytes, bytes_per_second: float
     return response
 
 
-_UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=60)
-
-
 class Uploads:
-    """Background uploads of one sandbox."""
+    """Background PUTs of finished videos to the ``output.upload_url`` of their submission.
+
+    A job with an upload URL stays pending until its video is uploaded.
+    """
 
     def __init__(self, state: State, cache: VideoCache) -> None:
         self._state = state
         self._cache = cache
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._ended: dict[str, asyncio.Event] = {}
-        state.jobs.on_finish(self._wake)
+        self._finish_events: dict[str, asyncio.Event] = {}
+        state.jobs.on_finish(self._on_finish)
 
-    def expect(self, job: Job) -> None:
-        """Upload this job's video when the job ends, if it asks for that."""
+    def start(self, job: Job) -> None:
+        """Start a task that uploads the video of this job when the job ends, if the job has an upload URL."""
         if not job.uploading:
             return
-        self._ended[job.request_id] = asyncio.Event()
-        task = asyncio.create_task(self._deliver(job))
+        self._finish_events[job.request_id] = asyncio.Event()
+        task = asyncio.create_task(self._upload(job))
         self._tasks[job.request_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(job.request_id, None))
 
     async def close(self) -> None:
-        """Give up what has not been uploaded."""
+        """Cancel uploads that are not finished."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _wake(self, job: Job) -> None:
-        ended = self._ended.get(job.request_id)
-        if ended is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(ended.set)
+    def _on_finish(self, job: Job) -> None:
+        finished = self._finish_events.get(job.request_id)
+        if finished is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(finished.set)
 
-    async def _deliver(self, job: Job) -> None:
+    async def _upload(self, job: Job) -> None:
         try:
             async with asyncio.timeout(job.remaining_seconds):
-                await self._ended[job.request_id].wait()
+                await self._finish_events[job.request_id].wait()
         except TimeoutError:
             pass
         try:
             if job.outcome == "done":
                 await self._put(job)
         finally:
-            self._ended.pop(job.request_id, None)
+            self._finish_events.pop(job.request_id, None)
             job.uploading = False
 
     async def _put(self, job: Job) -> None:
@@ -198,7 +202,7 @@ class Uploads:
                 session.put(url, data=content, headers={"Content-Type": "video/mp4"}) as response,
             ):
                 record.update(status=response.status, size_bytes=len(content), error=None)
-        except (aiohttp.ClientError, TimeoutError, OSError, RendererMissingError) as problem:
-            record.update(status=None, size_bytes=0, error=f"{type(problem).__name__}: {problem}")
+        except (aiohttp.ClientError, TimeoutError, OSError, RendererMissingError) as error:
+            record.update(status=None, size_bytes=0, error=f"{type(error).__name__}: {error}")
         finally:
             self._state.uploads.append(record)
