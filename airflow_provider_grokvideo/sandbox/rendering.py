@@ -280,7 +280,7 @@ def render_video(spec: VideoSpec, keep_going: Callable[[], bool] = lambda: True)
 
     It takes seconds of CPU, so call it in a thread.
 
-    :param keep_going: asked before every frame; False stops with ``RenderingStoppedError``.
+    :param keep_going: called before every frame; False stops with ``RenderingStoppedError``.
     """
     try:
         import av
