@@ -1,4 +1,4 @@
-"""Scripted faults: what goes wrong, where, how often and for whom."""
+"""Faults on demand: what fails, on which request, and how often."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_grokvideo.sandbox.jobs import OUTCOMES, outcome_named
+from airflow_provider_grokvideo.sandbox.jobs import OUTCOMES, resolve_outcome
 
-_BAD_OUTCOMES = tuple(name for name in OUTCOMES if name != "done")
+_FAILED_OUTCOMES = tuple(name for name in OUTCOMES if name != "done")
 
 FAULTS: dict[str, tuple[str, ...]] = {
     "submit": (
@@ -53,7 +53,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "no_status",
         "string_progress",
         "failed_wrapped",
-        *_BAD_OUTCOMES,
+        *_FAILED_OUTCOMES,
     ),
     "video": (
         "expired_url",
@@ -68,18 +68,18 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "models": ("bad_key", "html", "server_error", "slow"),
     "upload": ("skip", "cut_short"),
-    # How the next accepted submission ends, for good: not one answer but the job's fate.
-    "outcome": _BAD_OUTCOMES,
+    # These change the outcome of the next accepted job, not one response.
+    "outcome": _FAILED_OUTCOMES,
 }
 
-_READ_OF_PROMPT = 20_000
-"""Characters of a prompt in which hashtags count."""
+_HASHTAG_SEARCH_LENGTH = 20_000
+"""Number of characters of a prompt in which hashtags are searched."""
 _HASHTAG = re.compile(r"#(?:(moderated|failed|expired)\b|fault:(?:(\w+):)?(\w+))")
 
 
 @dataclass
 class Fault:
-    """One armed fault. ``times`` is how often it still plays; None is until it is cleared."""
+    """One fault. ``times`` is how often it still applies; None means until it is cleared."""
 
     on: str
     name: str
@@ -89,45 +89,45 @@ class Fault:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a fault that could never play."""
+        """Validate the fault."""
         if self.on not in FAULTS:
-            raise ValueError(f"unknown 'on' {self.on!r}; known: {', '.join(FAULTS)}")
+            raise ValueError(f"Unknown on={self.on!r}; known: {', '.join(FAULTS)}.")
         if self.name == "moderated" and self.on in {"poll", "outcome"}:
-            self.name = outcome_named(self.name)
+            self.name = resolve_outcome(self.name)
         if self.name not in FAULTS[self.on]:
             known = ", ".join(FAULTS[self.on])
-            raise ValueError(f"unknown fault {self.name!r} on {self.on!r}; known: {known}")
+            raise ValueError(f"Unknown fault {self.name!r} for on={self.on!r}; known: {known}.")
         if self.times is not None and (isinstance(self.times, bool) or not isinstance(self.times, int)):
-            raise ValueError(f"times is {self.times!r}; it must be an integer, or null for until cleared")
+            raise ValueError(f"times is {self.times!r}; it must be an integer, or null for no limit.")
 
     @classmethod
     def from_json(cls, value: object) -> Fault:
-        """Read the control endpoint's form: ``{"on", "fault", "times", …options}``."""
+        """Create a fault from the JSON of ``/sandbox/faults``: ``{"on", "fault", "times", …options}``."""
         if not isinstance(value, dict):
-            raise TypeError(f"a fault must be a JSON object, got {value!r}")
+            raise TypeError(f"A fault must be a JSON object, not {value!r}.")
         rest = dict(value)
         try:
             on, name = rest.pop("on"), rest.pop("fault")
-        except KeyError as missing:
-            raise ValueError(f"a fault needs {missing}") from None
+        except KeyError as error:
+            raise ValueError(f"A fault needs the field {error}.") from None
         times = rest.pop("times", 1)
         request_id, prompt_contains = rest.pop("request_id", None), rest.pop("prompt_contains", None)
         return cls(on, name, times, request_id, prompt_contains, rest)
 
-    def as_json(self) -> dict[str, Any]:
-        """The same form back."""
-        shown: dict[str, Any] = {"on": self.on, "fault": self.name, "times": self.times}
+    def to_json(self) -> dict[str, Any]:
+        """Return the fault in the form that ``from_json`` reads."""
+        value: dict[str, Any] = {"on": self.on, "fault": self.name, "times": self.times}
         if self.request_id is not None:
-            shown["request_id"] = self.request_id
+            value["request_id"] = self.request_id
         if self.prompt_contains is not None:
-            shown["prompt_contains"] = self.prompt_contains
-        return {**shown, **self.options}
+            value["prompt_contains"] = self.prompt_contains
+        return {**value, **self.options}
 
     def number(self, option: str, default: float) -> float:
-        """A numeric option of this fault."""
+        """Return a numeric option of this fault."""
         return float(self.options.get(option, default))
 
-    def _is_for(self, on: str, request_id: str | None, prompt: str) -> bool:
+    def _matches(self, on: str, request_id: str | None, prompt: str) -> bool:
         return (
             self.on == on
             and self.request_id in {None, request_id}
@@ -135,55 +135,55 @@ class Fault:
         )
 
 
-class FaultBook:
-    """The faults still to play, in the order they were armed. Safe to use from any thread."""
+class FaultQueue:
+    """The faults that are still set, in the order in which they were added; thread-safe."""
 
     def __init__(self) -> None:
-        self._armed: list[Fault] = []
+        self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
-    def arm(self, fault: Fault) -> None:
-        """Add a fault behind those already armed."""
+    def add(self, fault: Fault) -> None:
+        """Add a fault at the end of the queue."""
         with self._lock:
-            self._armed.append(fault)
+            self._faults.append(fault)
 
     def clear(self) -> None:
-        """Disarm everything."""
+        """Remove all faults."""
         with self._lock:
-            self._armed.clear()
+            self._faults.clear()
 
-    def armed(self) -> list[Fault]:
-        """What is still to play."""
+    def pending(self) -> list[Fault]:
+        """Return all faults that are still set."""
         with self._lock:
-            return list(self._armed)
+            return list(self._faults)
 
     def take(self, on: str, request_id: str | None = None, prompt: str = "") -> Fault | None:
-        """The first fault for this call, used up by one."""
+        """Return the first fault that matches this request, or None, and count it as applied."""
         with self._lock:
-            for index, fault in enumerate(self._armed):
-                if fault.times == 0 or not fault._is_for(on, request_id, prompt):
+            for index, fault in enumerate(self._faults):
+                if fault.times == 0 or not fault._matches(on, request_id, prompt):
                     continue
                 if fault.times is not None:
                     fault.times -= 1
                     if fault.times == 0:
-                        del self._armed[index]
+                        del self._faults[index]
                 return fault
         return None
 
 
 def hashtags(prompt: str) -> list[tuple[str, str]]:
-    """The ``(on, fault)`` pairs that a prompt asks for.
+    """Return the ``(on, fault)`` pairs of the hashtags in a prompt.
 
-    ``#moderated``, ``#failed`` and ``#expired`` say how the job ends; ``#fault:NAME`` any fault by name,
-    ``#fault:video:slow`` one whose name exists in several places. A name nobody knows is just a hashtag.
+    ``#moderated``, ``#failed`` and ``#expired`` set the outcome. ``#fault:NAME`` sets any fault, and
+    ``#fault:ON:NAME`` one whose name exists for several kinds of request. Unknown names are ignored.
     """
     found = []
-    for spoken, on, name in _HASHTAG.findall(prompt[:_READ_OF_PROMPT]):
-        if spoken or (name == "moderated" and on in {"", "outcome"}):
-            found.append(("outcome", outcome_named(spoken or name)))
+    for outcome, on, name in _HASHTAG.findall(prompt[:_HASHTAG_SEARCH_LENGTH]):
+        if outcome or (name == "moderated" and on in {"", "outcome"}):
+            found.append(("outcome", resolve_outcome(outcome or name)))
             continue
-        places = (on,) if on else ("outcome", "poll", "video", "submit", "upload")
-        place = next((place for place in places if name in FAULTS.get(place, ())), None)
-        if place:
-            found.append((place, name))
+        candidates = (on,) if on else ("outcome", "poll", "video", "submit", "upload")
+        match = next((one for one in candidates if name in FAULTS.get(one, ())), None)
+        if match:
+            found.append((match, name))
     return found

@@ -1,4 +1,4 @@
-"""What can be chosen when a sandbox starts."""
+"""Options of a sandbox."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENVELOPES: tuple[str, ...] = get_args(Envelope)
 
 @dataclass(frozen=True)
 class Options:
-    """Settings of one sandbox; the command line and ``Sandbox(...)`` both end here."""
+    """Options of one sandbox, from the command line or from the arguments of ``Sandbox``."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -28,7 +28,7 @@ class Options:
     ssl_context: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
-        """Refuse settings that could only confuse whoever waits for an answer."""
+        """Validate the options."""
         if self.envelope not in ENVELOPES:
             raise ValueError(f"envelope is {self.envelope!r}; it must be one of {', '.join(ENVELOPES)}")
         if self.rate_limit is not None and self.rate_limit <= 0:

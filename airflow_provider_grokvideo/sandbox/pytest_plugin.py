@@ -1,6 +1,6 @@
-"""A pytest fixture that puts the sandbox behind the connection ``grokvideo_default``.
+"""Pytest fixture of a sandbox, to which the connection ``grokvideo_default`` points.
 
-Opt in where it is wanted, in ``conftest.py``::
+Enable it in ``conftest.py``::
 
     pytest_plugins = ["airflow_provider_grokvideo.sandbox.pytest_plugin"]
 """
@@ -17,49 +17,49 @@ from airflow_provider_grokvideo.sandbox.embedded import Sandbox
 
 
 class SandboxView:
-    """A sandbox as one test sees it: what other tests have done to it is left out.
+    """A sandbox whose logs contain only the requests of the current test.
 
-    Whatever is not here, ``base_url``, ``api_key``, ``fault`` and so on, is the sandbox's own.
+    All other attributes, such as ``base_url``, ``api_key`` and ``fault``, are those of the sandbox.
 
-    :param sandbox: the session's.
+    :param sandbox: the sandbox of the test session.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._seen = {name: len(getattr(sandbox, name)) for name in _LOGS}
+        self._offsets = {name: len(getattr(sandbox, name)) for name in _LOGS}
 
     def __getattr__(self, name: str) -> Any:
-        """What this view does not narrow."""
+        """Return an attribute of the sandbox."""
         return getattr(self._sandbox, name)
 
     @property
     def submissions(self) -> list[dict[str, Any]]:
-        """Every submission of this test that was accepted, and so would be paid for; oldest first."""
-        return self._own("submissions")
+        """Accepted submissions of this test, which the real API would bill; oldest first."""
+        return self._entries("submissions")
 
     @property
     def polls(self) -> list[dict[str, Any]]:
-        """Every poll of this test."""
-        return self._own("polls")
+        """All polls of this test."""
+        return self._entries("polls")
 
     @property
     def downloads(self) -> list[dict[str, Any]]:
-        """Every request of this test for a video."""
-        return self._own("downloads")
+        """All requests for a video of this test."""
+        return self._entries("downloads")
 
     @property
     def uploads(self) -> list[dict[str, Any]]:
-        """Every PUT of this test's generations to an ``upload_url``."""
-        return self._own("uploads")
+        """All PUTs to an ``upload_url`` for generations of this test."""
+        return self._entries("uploads")
 
     @property
     def refusals(self) -> list[dict[str, Any]]:
-        """Every submission of this test that was refused."""
-        return self._own("refusals")
+        """All rejected submissions of this test."""
+        return self._entries("refusals")
 
-    def _own(self, name: str) -> list[dict[str, Any]]:
+    def _entries(self, name: str) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = getattr(self._sandbox, name)
-        return entries[self._seen[name] :]
+        return entries[self._offsets[name] :]
 
 
 _LOGS = ("submissions", "polls", "downloads", "uploads", "refusals")
@@ -67,7 +67,7 @@ _LOGS = ("submissions", "polls", "downloads", "uploads", "refusals")
 
 @pytest.fixture(scope="session")
 def grokvideo_sandbox_options() -> dict[str, Any]:
-    """Arguments of the session's ``Sandbox``; override it to change them."""
+    """Return the arguments of the session's ``Sandbox``; override this fixture to change them."""
     return {}
 
 
@@ -79,7 +79,7 @@ def _grokvideo_sandbox(grokvideo_sandbox_options: dict[str, Any]) -> Iterator[Sa
 
 @pytest.fixture
 def grokvideo_sandbox(_grokvideo_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxView]:
-    """A running sandbox behind the connection ``grokvideo_default``, with no faults armed."""
+    """Yield a running sandbox without faults, to which the connection ``grokvideo_default`` points."""
     connection = {"conn_type": "grokvideo", "host": _grokvideo_sandbox.base_url, "password": _grokvideo_sandbox.api_key}
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
     _grokvideo_sandbox.clear_faults()

@@ -1,47 +1,45 @@
-"""The sandbox's routes, its key check and its rate limit, as one aiohttp application."""
+"""The aiohttp application of a sandbox: routes, API key check and rate limit."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
-from airflow_provider_grokvideo.sandbox import envelopes
-from airflow_provider_grokvideo.sandbox.answering import send, style_of
-from airflow_provider_grokvideo.sandbox.catalogue import MODELS
-from airflow_provider_grokvideo.sandbox.control import ControlRoutes
-from airflow_provider_grokvideo.sandbox.delivering import Deliveries
-from airflow_provider_grokvideo.sandbox.films import Films
+from airflow_provider_grokvideo.sandbox import responses
+from airflow_provider_grokvideo.sandbox.api_routes import ModelRoutes, PollRoutes, SubmitRoutes
+from airflow_provider_grokvideo.sandbox.control_routes import ControlRoutes
 from airflow_provider_grokvideo.sandbox.jobs import Job
-from airflow_provider_grokvideo.sandbox.polling import PollRoutes
-from airflow_provider_grokvideo.sandbox.serving import VideoRoutes
-from airflow_provider_grokvideo.sandbox.studio import Studio
-from airflow_provider_grokvideo.sandbox.submitting import SubmitRoutes, bad_key, server_error
+from airflow_provider_grokvideo.sandbox.responses import request_style, to_web_response
+from airflow_provider_grokvideo.sandbox.state import State
+from airflow_provider_grokvideo.sandbox.video_cache import VideoCache
+from airflow_provider_grokvideo.sandbox.video_routes import Uploads, VideoRoutes
 
-# An image of 32 MiB is a third larger as base64.
-_LARGEST_BODY = 64 * 1024 * 1024
-_SLOW = 2.0
+# Base64 makes an image of 32 MiB a third larger.
+_MAX_BODY_BYTES = 64 * 1024 * 1024
 _API_PREFIXES = ("/grok/v1/", "/v1/")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """One sandbox's application and the address it listens on."""
+    """HTTP server of one sandbox.
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
-        self._films = Films(studio.jobs, studio.options.seed)
-        self._deliveries: Deliveries | None = None
+    :param state: the state that all routes share.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._cache = VideoCache(state.jobs, state.options.seed)
+        self._uploads: Uploads | None = None
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
-        """Listen, and say on which port."""
-        options = self.studio.options
-        # Handlers that sleep on purpose must not hold up the end of a test.
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
+        """Start to listen and return the port."""
+        options = self._state.options
+        # Some handlers sleep on purpose. A test must not wait for them at its end.
+        runner = web.AppRunner(self._create_application(), access_log=None, shutdown_timeout=0.1)
         self._runner = runner
         await runner.setup()
         site = web.TCPSite(runner, options.host, options.port, ssl_context=options.ssl_context, backlog=1024)
@@ -49,123 +47,97 @@ class Server:
         return int(runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Stop listening and give up what is under way."""
+        """Stop listening and cancel open requests."""
         if self._runner is not None:
             await self._runner.cleanup()
 
-    def _application(self) -> web.Application:
-        submits = SubmitRoutes(self.studio, self._accepted)
-        polls = PollRoutes(self.studio)
-        videos = VideoRoutes(self.studio, self._films)
-        app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[self._gate])
-        app.cleanup_ctx.append(self._background_work)
+    def _create_application(self) -> web.Application:
+        submits = SubmitRoutes(self._state, self._start_upload)
+        polls = PollRoutes(self._state)
+        models = ModelRoutes(self._state)
+        videos = VideoRoutes(self._state, self._cache)
+        app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[self._check_request])
+        app.cleanup_ctx.append(self._run_background_tasks)
         for prefix in ("/grok/v1", "/v1"):
             app.router.add_post(prefix + "/videos/{what:generations|edits|extensions}", submits.submit)
             app.router.add_get(prefix + "/videos/{request_id}", polls.poll)
-            app.router.add_get(prefix + "/models", self._models)
-        app.router.add_get("/v1/api-key", self._api_key)
-        app.router.add_get("/v1/video-generation-models", self._models)
+            app.router.add_get(prefix + "/models", models.models)
+        app.router.add_get("/v1/api-key", models.api_key)
+        app.router.add_get("/v1/video-generation-models", models.models)
         app.router.add_get("/videos/{request_id}.mp4", videos.video)
         app.router.add_get("/files/{request_id}.mp4", videos.file)
         app.router.add_get("/sandbox/page", self._page)
-        app.add_routes(ControlRoutes(self.studio).routes())
-        app.router.add_route("*", "/videos/{rest:.*}", self._moved)
-        app.router.add_route("*", "/{rest:.*}", self._nowhere)
+        app.add_routes(ControlRoutes(self._state).routes())
+        app.router.add_route("*", "/videos/{rest:.*}", self._redirect)
+        app.router.add_route("*", "/{rest:.*}", self._not_found)
         return app
 
-    async def _background_work(self, _: web.Application) -> AsyncIterator[None]:
-        self._deliveries = Deliveries(self.studio, self._films)
+    async def _run_background_tasks(self, _: web.Application) -> AsyncIterator[None]:
+        self._uploads = Uploads(self._state, self._cache)
         yield
-        await self._deliveries.close()
-        await self._films.close()
+        await self._uploads.close()
+        await self._cache.close()
 
-    def _accepted(self, job: Job) -> None:
-        if self._deliveries is not None:
-            self._deliveries.expect(job)
+    def _start_upload(self, job: Job) -> None:
+        if self._uploads is not None:
+            self._uploads.start(job)
 
     @web.middleware
-    async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not request.path.startswith(_API_PREFIXES) or request.match_info.handler == self._nowhere:
+    async def _check_request(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.path.startswith(_API_PREFIXES) or request.match_info.handler == self._not_found:
             return await handler(request)
-        refusal = self._refusal(request)
-        if refusal is None and (request.content_length or 0) > _LARGEST_BODY:
-            # Before a byte of it is read.
-            refusal = envelopes.error(style_of(request), "too_large", "the request body is too large")
-        if refusal is None:
+        rejection = self._check_access(request)
+        if rejection is None and (request.content_length or 0) > _MAX_BODY_BYTES:
+            # Rejected before the body is read.
+            rejection = responses.error(request_style(request), "too_large", "the request body is too large")
+        if rejection is None:
             try:
                 return await handler(request)
             except web.HTTPRequestEntityTooLarge:
-                refusal = envelopes.error(style_of(request), "too_large", "the request body is too large")
+                rejection = responses.error(request_style(request), "too_large", "the request body is too large")
         if request.method == "POST":
-            self.studio.refusals.append(
+            self._state.refusals.append(
                 {
                     "path": request.path,
-                    "status": refusal.status,
+                    "status": rejection.status,
                     "code": None,
                     "fault": None,
                     "at": time.time(),
                 }
             )
         elif "request_id" in request.match_info:
-            self.studio.polls.append(
+            self._state.polls.append(
                 {
                     "request_id": request.match_info["request_id"],
                     "at": time.time(),
-                    "status": refusal.status,
+                    "status": rejection.status,
                     "state": None,
                     "fault": None,
                 }
             )
-        return send(refusal)
+        return to_web_response(rejection)
 
-    def _refusal(self, request: web.Request) -> envelopes.Answer | None:
-        style = style_of(request)
+    def _check_access(self, request: web.Request) -> responses.HTTPResponse | None:
+        style = request_style(request)
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             text = "No credentials provided" if style == "xai" else "No token provided"
-            return envelopes.error(style, "no_key", text)
-        if key.strip() != self.studio.options.api_key:
-            return bad_key(style, key.strip())
-        bucket = self.studio.bucket
+            return responses.error(style, "no_key", text)
+        if key.strip() != self._state.options.api_key:
+            return responses.invalid_key(style, key.strip())
+        bucket = self._state.bucket
         if bucket is not None and "/videos/" in request.path:
-            wait = bucket.seconds_to_wait()
+            wait = bucket.take()
             if wait:
-                return envelopes.rate_limited(style, bucket.rate, bucket.retry_after(wait))
+                return responses.rate_limited(style, bucket.rate, bucket.retry_after(wait))
         return None
 
-    async def _models(self, request: web.Request) -> web.Response:
-        style = style_of(request)
-        fault = self.studio.faults.take("models")
-        if fault is not None and fault.name == "slow":
-            await asyncio.sleep(fault.number("delay", _SLOW))
-        elif fault is not None:
-            spoiled = {
-                "bad_key": lambda: bad_key(style, "sk-sandbox"),
-                "html": lambda: envelopes.html(200, "CometAPI"),
-                "server_error": server_error,
-            }
-            return send(spoiled[fault.name]())
-        listed = [{"id": name, "object": "model", "created": 1769472000, "owned_by": "xai"} for name in MODELS]
-        return send(envelopes.of_json({"object": "list", "data": listed}))
-
-    async def _api_key(self, _: web.Request) -> web.Response:
-        shown = {
-            "redacted_api_key": f"{self.studio.options.api_key[:2]}...",
-            "name": "sandbox",
-            "team_id": "sandbox",
-            "acls": ["api-key:model:*", "api-key:endpoint:*"],
-            "api_key_blocked": False,
-            "api_key_disabled": False,
-            "team_blocked": False,
-        }
-        return send(envelopes.of_json(shown))
-
     async def _page(self, _: web.Request) -> web.Response:
-        return send(envelopes.html(200, "Sandbox"))
+        return to_web_response(responses.html(200, "Sandbox"))
 
-    async def _moved(self, _: web.Request) -> web.Response:
-        # The real gateway sends a path without its prefix to a web page rather than refusing it.
+    async def _redirect(self, _: web.Request) -> web.Response:
+        # The real gateway redirects a path without its prefix to a web page instead of rejecting it.
         raise web.HTTPMovedPermanently("/sandbox/page")
 
-    async def _nowhere(self, _: web.Request) -> web.Response:
-        return send(envelopes.html(404, "404 Not Found"))
+    async def _not_found(self, _: web.Request) -> web.Response:
+        return to_web_response(responses.html(404, "404 Not Found"))

@@ -36,28 +36,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @dataclass
-class Stage:
-    """What the browser tests play on."""
+class BrowserEnv:
+    """The Airflow, sandbox and folders of the browser tests."""
 
     airflow: AirflowStack
     slow: Sandbox
     videos: Path
     root: Path
-    stranger: AirflowClient
+    unprivileged_client: AirflowClient
 
     @property
     def client(self) -> AirflowClient:
         return self.airflow.client
 
     def get(self, path: str, client: AirflowClient | None = None, method: str = "GET", **kwargs: Any) -> Any:
-        """Ask the preview itself, as admin unless another user is given."""
+        """Send a request to the preview, as admin unless another client is given."""
         client = client or self.client
         return client._http.request(method, f"{self.airflow.base_url}/grokvideo{path}", timeout=30, **kwargs)
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Return the running stack."""
+def browser_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserEnv]:
+    """Yield the running environment."""
     home = tmp_path_factory.mktemp("airflow")
     root, dags = (tmp_path_factory.mktemp(name) for name in ("root", "dags"))
     shutil.copy(HERE / "films.py", dags)
@@ -70,7 +70,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         env = {
             "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "AIRFLOW__CORE__AUTH_MANAGER": "guarded_auth_manager.GuardedAuthManager",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,stranger:viewer",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,unprivileged:viewer",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__GROKVIDEO__PREVIEW_ROOTS": f"file://{root}/",
             "AIRFLOW_CONN_GROKVIDEO_DEFAULT": _connection(fast),
@@ -78,34 +78,34 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             "FILMS_OUTPUT": f"file://{folder}",
         }
         with AirflowStack(home, dags, env) as airflow:
-            password = json.loads((home / "passwords.json").read_text())["stranger"]
-            stranger = AirflowClient(airflow.base_url, "stranger", password)
-            stranger.login()
-            yield Stage(airflow, slow, Path(folder), root, stranger)
+            password = json.loads((home / "passwords.json").read_text())["unprivileged"]
+            unprivileged_client = AirflowClient(airflow.base_url, "unprivileged", password)
+            unprivileged_client.login()
+            yield BrowserEnv(airflow, slow, Path(folder), root, unprivileged_client)
 
 
 @pytest.fixture(scope="session")
-def run_id(stage: Stage) -> str:
-    """Return a run of the DAG ``films`` in which all has happened that will."""
-    run = stage.client.trigger("films")
+def run_id(browser_env: BrowserEnv) -> str:
+    """Return a run of the DAG ``films`` after its tasks have reached the expected states."""
+    run = browser_env.client.trigger("films")
     for task_id, state in {
         "landed": "success", "unlanded": "success", "other": "success", "refused": "failed", "slow": "deferred"
     }.items():  # fmt: skip
-        stage.client.wait_for_task("films", run, task_id, state, timeout=120)
+        browser_env.client.wait_for_task("films", run, task_id, state, timeout=120)
     for index in range(3):
-        stage.client.wait_for_task("films", run, "scenes", "success", map_index=index, timeout=120)
+        browser_env.client.wait_for_task("films", run, "scenes", "success", map_index=index, timeout=120)
     return run
 
 
 @pytest.fixture(scope="session")
-def behind_base_path(stage: Stage) -> Iterator[str]:
+def behind_base_path(browser_env: BrowserEnv) -> Iterator[str]:
     """Return the address of a second API server of the same Airflow, which lies behind a path."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/air/flow"
-    env = {**stage.airflow.env, "AIRFLOW__API__BASE_URL": url, "AIRFLOW__API__PORT": str(port)}
-    log = stage.airflow.home / "logs" / "api-server-base-path.log"
-    child = Child("api-server", stage.airflow._command("api-server"), env, log, stage.airflow.home)
-    client = AirflowClient(url, "admin", stage.airflow.password)
+    env = {**browser_env.airflow.env, "AIRFLOW__API__BASE_URL": url, "AIRFLOW__API__PORT": str(port)}
+    log = browser_env.airflow.home / "logs" / "api-server-base-path.log"
+    child = Child("api-server", browser_env.airflow._command("api-server"), env, log, browser_env.airflow.home)
+    client = AirflowClient(url, "admin", browser_env.airflow.password)
     try:
         wait_until(lambda: _answers(client, child), timeout=90, what="the API server behind a base path")
         yield url

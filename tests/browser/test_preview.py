@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
-from conftest import Stage
+from conftest import BrowserEnv
 
 from dev.airflow_stack import AirflowApiError, AirflowClient
 
@@ -20,17 +20,17 @@ OpenPage = Callable[..., Any]
 
 
 @pytest.fixture
-def open_page(stage: Stage, browser: Any) -> Iterator[OpenPage]:
+def open_page(browser_env: BrowserEnv, browser: Any) -> Iterator[OpenPage]:
     """Return a function that opens a page of Airflow, signed in, and gives the preview's frame."""
     contexts = []
 
     def open_page(
         path: str, *, theme: str = "light", client: AirflowClient | None = None, base: str | None = None, **size: int
     ) -> Any:
-        base = base or stage.airflow.base_url
+        base = base or browser_env.airflow.base_url
         context = browser.new_context(viewport={"width": 1440, "height": 900, **size})
         contexts.append(context)
-        token = (client or stage.client)._http.headers["Authorization"].removeprefix("Bearer ")
+        token = (client or browser_env.client)._http.headers["Authorization"].removeprefix("Bearer ")
         context.add_cookies([{"name": "_token", "value": token, "url": base}])
         context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
         page = context.new_page()
@@ -71,14 +71,14 @@ def wait_until_playable(frame: Any, count: int = 1) -> list[float]:
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_a_landed_video_plays_in_the_tab(
-    stage: Stage, run_id: str, open_page: OpenPage, images: Path, theme: str
+    browser_env: BrowserEnv, run_id: str, open_page: OpenPage, images: Path, theme: str
 ) -> None:
     page, frame = open_page(of_task(run_id, "landed"), theme=theme)
 
     assert wait_until_playable(frame) == [pytest.approx(2, abs=0.1)]
     video = frame.locator("video")
     source = unquote(video.evaluate("video => video.currentSrc"))
-    assert source == f"{stage.airflow.base_url}/grokvideo{api_path(run_id)}/media"
+    assert source == f"{browser_env.airflow.base_url}/grokvideo{api_path(run_id)}/media"
     # Seeking needs ranges; playing needs the bytes behind them.
     video.evaluate("video => { video.muted = true; video.currentTime = 1; return video.play(); }")
     page.wait_for_function("() => frames[0].document.querySelector('video').currentTime > 1.3")
@@ -99,9 +99,9 @@ def test_a_landed_video_plays_in_the_tab(
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_gallery_shows_every_video_of_the_run(
-    stage: Stage, run_id: str, open_page: OpenPage, images: Path, theme: str
+    browser_env: BrowserEnv, run_id: str, open_page: OpenPage, images: Path, theme: str
 ) -> None:
-    stage.slow.set_progress(stage.client.xcom("films", run_id, "slow", "request_id"), 42)
+    browser_env.slow.set_progress(browser_env.client.xcom("films", run_id, "slow", "request_id"), 42)
     page, frame = open_page(f"/dags/films/runs/{run_id}/plugin/grokvideo-run", theme=theme, width=1600, height=1400)
 
     assert len(wait_until_playable(frame, 5)) == 5
@@ -124,16 +124,16 @@ def test_a_mapped_task_has_a_tab_of_its_own(run_id: str, open_page: OpenPage) ->
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_a_video_still_rendering_shows_its_progress(
-    stage: Stage, run_id: str, open_page: OpenPage, images: Path, theme: str
+    browser_env: BrowserEnv, run_id: str, open_page: OpenPage, images: Path, theme: str
 ) -> None:
-    request_id = stage.client.xcom("films", run_id, "slow", "request_id")
-    stage.slow.set_progress(request_id, 42)
+    request_id = browser_env.client.xcom("films", run_id, "slow", "request_id")
+    browser_env.slow.set_progress(request_id, 42)
     page, frame = open_page(of_task(run_id, "slow"), theme=theme)
     frame.get_by_text("42 %").wait_for()
     assert frame.get_by_role("progressbar").evaluate("bar => bar.value") == 42
     page.screenshot(path=images / f"preview-rendering-{theme}.png")
 
-    stage.slow.set_progress(request_id, 77)
+    browser_env.slow.set_progress(request_id, 77)
 
     frame.get_by_text("77 %").wait_for(timeout=20_000)
 
@@ -172,7 +172,7 @@ def test_the_page_follows_a_change_of_theme(run_id: str, open_page: OpenPage) ->
     assert frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor") != before
 
 
-def test_the_page_fits_a_narrow_window(run_id: str, stage: Stage, open_page: OpenPage) -> None:
+def test_the_page_fits_a_narrow_window(run_id: str, browser_env: BrowserEnv, open_page: OpenPage) -> None:
     page, _ = open_page(f"/grokvideo/dags/films/runs/{run_id}", width=360)
 
     page.locator("video").first.wait_for()
@@ -198,8 +198,8 @@ def test_it_works_behind_a_base_path(run_id: str, behind_base_path: str, open_pa
     wait_until_playable(gallery, 5)
 
 
-def test_a_user_who_may_not_read_xcoms_is_told_so(stage: Stage, run_id: str, open_page: OpenPage) -> None:
-    _, frame = open_page(of_task(run_id, "landed"), client=stage.stranger)
+def test_a_user_who_may_not_read_xcoms_is_told_so(browser_env: BrowserEnv, run_id: str, open_page: OpenPage) -> None:
+    _, frame = open_page(of_task(run_id, "landed"), client=browser_env.unprivileged_client)
 
     frame.get_by_text("You may not see the videos of this DAG.").wait_for()
     assert frame.locator("video").count() == 0
@@ -213,25 +213,27 @@ ROUTES += ["/tasks/landed/-1/media"]
 
 
 @pytest.mark.parametrize(("route", "method"), [*((route, "GET") for route in ROUTES), (ROUTES[-1], "HEAD")])
-def test_every_route_asks_airflow_who_this_is(stage: Stage, run_id: str, route: str, method: str) -> None:
+def test_every_route_asks_airflow_who_this_is(browser_env: BrowserEnv, run_id: str, route: str, method: str) -> None:
     run = f"/dags/films/runs/{run_id}"
-    anonymous = AirflowClient(stage.airflow.base_url, "nobody", "")
+    anonymous = AirflowClient(browser_env.airflow.base_url, "nobody", "")
 
-    assert stage.get(run + route, method=method).status_code == 200
-    assert stage.get(run + route, stage.stranger, method).status_code == 403
-    assert stage.get(run + route, anonymous, method).status_code == 401
-    assert stage.get(f"/dags/films/runs/none{route}", method=method).status_code == 404
-    assert stage.get(f"/dags/none/runs/{run_id}{route}", method=method).status_code == 404
-    assert stage.get(f"/dags/none/runs/{run_id}{route}", stage.stranger, method).status_code == 403
-    assert stage.get(f"/dags/forgers/runs/{run_id}{route}", method=method).status_code == 404
+    assert browser_env.get(run + route, method=method).status_code == 200
+    assert browser_env.get(run + route, browser_env.unprivileged_client, method).status_code == 403
+    assert browser_env.get(run + route, anonymous, method).status_code == 401
+    assert browser_env.get(f"/dags/films/runs/none{route}", method=method).status_code == 404
+    assert browser_env.get(f"/dags/none/runs/{run_id}{route}", method=method).status_code == 404
+    assert (
+        browser_env.get(f"/dags/none/runs/{run_id}{route}", browser_env.unprivileged_client, method).status_code == 403
+    )
+    assert browser_env.get(f"/dags/forgers/runs/{run_id}{route}", method=method).status_code == 404
 
 
 @pytest.mark.parametrize(
     "task", ["none/-1", "landed/0", "landed/x", "scenes/3", "scenes/-1", "landed/-2", "landed/1e9", "landed/%00"]
 )
 @pytest.mark.parametrize("route", ["", "/videos", "/media", "/progress"])
-def test_what_does_not_exist_is_not_found(stage: Stage, run_id: str, task: str, route: str) -> None:
-    assert stage.get(f"/dags/films/runs/{run_id}/tasks/{task}{route}").status_code == 404
+def test_what_does_not_exist_is_not_found(browser_env: BrowserEnv, run_id: str, task: str, route: str) -> None:
+    assert browser_env.get(f"/dags/films/runs/{run_id}/tasks/{task}{route}").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -250,8 +252,8 @@ def test_what_does_not_exist_is_not_found(stage: Stage, run_id: str, task: str, 
         "/docs",
     ],
 )
-def test_no_path_in_a_request_is_opened(stage: Stage, run_id: str, path: str) -> None:
-    answer = stage.get(path.replace("{run}", run_id))
+def test_no_path_in_a_request_is_opened(browser_env: BrowserEnv, run_id: str, path: str) -> None:
+    answer = browser_env.get(path.replace("{run}", run_id))
 
     assert "def " not in answer.text
     assert "root:" not in answer.text
@@ -262,18 +264,18 @@ def test_no_path_in_a_request_is_opened(stage: Stage, run_id: str, path: str) ->
 # -- what is sent
 
 
-def test_a_range_is_answered_as_one(stage: Stage, run_id: str) -> None:
+def test_a_range_is_answered_as_one(browser_env: BrowserEnv, run_id: str) -> None:
     path = f"{api_path(run_id)}/media"
-    result = stage.client.xcom("films", run_id, "landed")
+    result = browser_env.client.xcom("films", run_id, "landed")
     content = Path(result["path"].removeprefix("file://")).read_bytes()
 
-    whole = stage.get(path, headers={"Accept-Encoding": "gzip"})
-    part = stage.get(path, headers={"Range": "bytes=100-199", "Accept-Encoding": "gzip"})
-    tail = stage.get(path, headers={"Range": "bytes=-10"})
-    head = stage.get(path, method="HEAD", headers={"Range": "bytes=5-"})
-    behind = stage.get(path, headers={"Range": f"bytes={len(content)}-"})
-    other = stage.get(path, headers={"Range": "bytes=0-9", "If-Range": '"another"'})
-    same = stage.get(path, headers={"If-None-Match": whole.headers["ETag"]})
+    whole = browser_env.get(path, headers={"Accept-Encoding": "gzip"})
+    part = browser_env.get(path, headers={"Range": "bytes=100-199", "Accept-Encoding": "gzip"})
+    tail = browser_env.get(path, headers={"Range": "bytes=-10"})
+    head = browser_env.get(path, method="HEAD", headers={"Range": "bytes=5-"})
+    behind = browser_env.get(path, headers={"Range": f"bytes={len(content)}-"})
+    other = browser_env.get(path, headers={"Range": "bytes=0-9", "If-Range": '"another"'})
+    same = browser_env.get(path, headers={"If-None-Match": whole.headers["ETag"]})
 
     assert (whole.status_code, whole.content) == (200, content)
     assert (part.status_code, part.content) == (206, content[100:200])
@@ -292,24 +294,24 @@ def test_a_range_is_answered_as_one(stage: Stage, run_id: str) -> None:
     assert "sandbox" in whole.headers["Content-Security-Policy"]
 
 
-def test_nothing_of_the_connection_reaches_the_browser(stage: Stage, run_id: str) -> None:
+def test_nothing_of_the_connection_reaches_the_browser(browser_env: BrowserEnv, run_id: str) -> None:
     for route in ROUTES[:-1]:
-        assert stage.slow.api_key not in stage.get(f"/dags/films/runs/{run_id}{route}").text
+        assert browser_env.slow.api_key not in browser_env.get(f"/dags/films/runs/{run_id}{route}").text
 
 
 # -- what is not shown
 
 
 @pytest.fixture
-def landed(stage: Stage) -> Iterator[Callable[..., Any]]:
+def landed(browser_env: BrowserEnv) -> Iterator[Callable[..., Any]]:
     """Return a function that gives the preview of ``landed`` after its result was changed by hand."""
-    run = stage.client.trigger("films")
-    stage.client.wait_for_task("films", run, "landed", "success", timeout=120)
+    run = browser_env.client.trigger("films")
+    browser_env.client.wait_for_task("films", run, "landed", "success", timeout=120)
     entry = f"/dags/films/dagRuns/{quote(run, safe='')}/taskInstances/landed/xcomEntries/return_value"
 
     def patched(entry: str, value: dict[str, Any]) -> bool:
         try:
-            stage.client.call("PATCH", entry, json={"value": value, "map_index": -1})
+            browser_env.client.call("PATCH", entry, json={"value": value, "map_index": -1})
         except AirflowApiError as error:
             if error.status != 500:
                 raise
@@ -319,31 +321,31 @@ def landed(stage: Stage) -> Iterator[Callable[..., Any]]:
     def forge(path: str, file: Path | None = None) -> Any:
         value = {"request_id": "r", "status": "done", "path": path}
         value["size_bytes"] = file.stat().st_size if file else 10
-        stage.client.wait_until(lambda: patched(entry, value), 30, "SQLite to be free for a write")
-        if isinstance(stage.client.xcom("films", run, "landed"), str):
+        browser_env.client.wait_until(lambda: patched(entry, value), 30, "SQLite to be free for a write")
+        if isinstance(browser_env.client.xcom("films", run, "landed"), str):
             pytest.skip("this Airflow's API makes a text of a result that is changed by hand")
-        return stage.get(f"{api_path(run)}/media")
+        return browser_env.get(f"{api_path(run)}/media")
 
     yield forge
-    stage.client.call("PATCH", f"/dags/films/dagRuns/{quote(run, safe='')}", json={"state": "failed"})
+    browser_env.client.call("PATCH", f"/dags/films/dagRuns/{quote(run, safe='')}", json={"state": "failed"})
 
 
 def test_a_result_changed_by_hand_opens_nothing_outside(
-    stage: Stage, run_id: str, landed: Callable[..., Any], tmp_path: Path
+    browser_env: BrowserEnv, run_id: str, landed: Callable[..., Any], tmp_path: Path
 ) -> None:
-    film = Path(stage.client.xcom("films", run_id, "landed")["path"].removeprefix("file://"))
+    film = Path(browser_env.client.xcom("films", run_id, "landed")["path"].removeprefix("file://"))
     secret = tmp_path / "secret.mp4"
     secret.write_bytes(film.read_bytes())
-    own = stage.videos / "films"
+    own = browser_env.videos / "films"
     (own / "link.mp4").unlink(missing_ok=True)
     (own / "link.mp4").symlink_to(secret)
     (own / "up").unlink(missing_ok=True)
     (own / "up").symlink_to(tmp_path)
     passwd = Path("/etc/passwd")
     (own / "passwd.mp4").write_bytes(passwd.read_bytes())
-    in_root = stage.root / f"{uuid.uuid4()}.mp4"
+    in_root = browser_env.root / f"{uuid.uuid4()}.mp4"
     in_root.write_bytes(film.read_bytes())
-    other_dag = next((stage.videos / "scenes").glob("*.mp4"))
+    other_dag = next((browser_env.videos / "scenes").glob("*.mp4"))
 
     # What may be shown is, or all that follows would prove nothing.
     assert landed(f"file://{film}", film).content == film.read_bytes()
@@ -356,7 +358,7 @@ def test_a_result_changed_by_hand_opens_nothing_outside(
         f"file://{own}/../../{secret.relative_to('/')}": secret,
         f"file://{own}/%2e%2e/scenes/{other_dag.name}": other_dag,
         f"file://{own}/..%2fscenes%2f{other_dag.name}": other_dag,
-        f"file://{stage.root}/../{secret.name}": secret,
+        f"file://{browser_env.root}/../{secret.name}": secret,
         f"file://{other_dag}": other_dag,
         f"simplecache::file://{film}": film,
         f"http://127.0.0.1:1/{film.name}": film,
@@ -378,33 +380,33 @@ def test_a_result_changed_by_hand_opens_nothing_outside(
         assert answer.headers["Content-Type"] == "application/json"
 
 
-def test_a_result_that_another_operator_returns_is_not_shown(stage: Stage, run_id: str) -> None:
-    result = stage.client.xcom("films", run_id, "landed")
-    forger = stage.client.trigger("forgers", {"result": result})
-    assert stage.client.wait_for_run("forgers", forger) == "success"
-    assert stage.client.xcom("forgers", forger, "forged")["path"] == result["path"]
+def test_a_result_that_another_operator_returns_is_not_shown(browser_env: BrowserEnv, run_id: str) -> None:
+    result = browser_env.client.xcom("films", run_id, "landed")
+    forger = browser_env.client.trigger("forgers", {"result": result})
+    assert browser_env.client.wait_for_run("forgers", forger) == "success"
+    assert browser_env.client.xcom("forgers", forger, "forged")["path"] == result["path"]
 
-    media = stage.get(f"{api_path(forger, 'forged', dag_id='forgers')}/media")
-    listed = stage.get(f"/dags/forgers/runs/{forger}/videos")
-    single = stage.get(f"{api_path(forger, 'forged', dag_id='forgers')}/videos")
+    media = browser_env.get(f"{api_path(forger, 'forged', dag_id='forgers')}/media")
+    listed = browser_env.get(f"/dags/forgers/runs/{forger}/videos")
+    single = browser_env.get(f"{api_path(forger, 'forged', dag_id='forgers')}/videos")
 
     assert media.status_code == 404
     assert listed.json() == single.json() == {"videos": [], "more": False}
-    asked = stage.get(f"{api_path(forger, 'forged', dag_id='forgers')}/progress").json()
+    asked = browser_env.get(f"{api_path(forger, 'forged', dag_id='forgers')}/progress").json()
     assert asked["state"] == "unknown"
 
 
-def test_a_sensor_shows_what_it_landed(stage: Stage, run_id: str) -> None:
-    request_id = stage.client.xcom("films", run_id, "unlanded", "request_id")
-    watcher = stage.client.trigger("watchers", {"request_id": request_id})
-    assert stage.client.wait_for_run("watchers", watcher, timeout=120) == "success"
+def test_a_sensor_shows_what_it_landed(browser_env: BrowserEnv, run_id: str) -> None:
+    request_id = browser_env.client.xcom("films", run_id, "unlanded", "request_id")
+    watcher = browser_env.client.trigger("watchers", {"request_id": request_id})
+    assert browser_env.client.wait_for_run("watchers", watcher, timeout=120) == "success"
 
-    answer = stage.get(f"{api_path(watcher, 'watch', dag_id='watchers')}/media", headers={"Range": "bytes=4-7"})
+    answer = browser_env.get(f"{api_path(watcher, 'watch', dag_id='watchers')}/media", headers={"Range": "bytes=4-7"})
 
     assert (answer.status_code, answer.content) == (206, b"ftyp")
     # The next run lands its video at the same place, and this is not it.
-    result = stage.client.xcom("watchers", watcher, "watch")
+    result = browser_env.client.xcom("watchers", watcher, "watch")
     Path(result["path"].removeprefix("file://")).write_bytes(b"\0\0\0\x18ftyp and another video")
-    replaced = stage.get(f"{api_path(watcher, 'watch', dag_id='watchers')}/media")
+    replaced = browser_env.get(f"{api_path(watcher, 'watch', dag_id='watchers')}/media")
     assert replaced.status_code == 404
     assert "replaced" in json.loads(replaced.content)["detail"]

@@ -1,4 +1,4 @@
-"""Two hundred random scripts of faults: however they fall, nothing is paid for twice and nothing paid for is lost."""
+"""Two hundred random sequences of faults: no duplicate charge and no lost video in any of them."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ POLL_FAULTS = (
     "string_progress",
 )
 LIES = ("failed", "expired", "done_without_url")
-"""Said of a generation that is well. One is caught by asking again before anything is submitted anew."""
+"""False reports about a working generation. The operator polls once more before it submits again."""
 VIDEO_FAULTS = ("expired_url", "not_found", "server_error", "cut_short", "cut_clean", "html", "close")
 ENDED_BY_THE_API = {"failed", "expired"}
 
 
 def script(seed: int) -> list[tuple[str, str]]:
-    """Up to eight faults, in random order."""
+    """Return up to eight faults in random order."""
     dice = random.Random(seed)
     choices = [
         ("submit", SUBMIT_FAULTS),
@@ -77,7 +77,7 @@ def sandbox():
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, sandbox):
-    """The same decisions in less time: pauses are scaled, and the API is asked every few milliseconds."""
+    """Shorten pauses and poll every few milliseconds, without a change of decisions."""
     monkeypatch.setenv(
         "AIRFLOW_CONN_GROKVIDEO_DEFAULT",
         json.dumps(

@@ -1,4 +1,4 @@
-"""Every fault of polls and videos, seen from the other end of a real connection."""
+"""Every fault of polls and videos, as an HTTP client receives it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def spoiled_poll(sandbox, name, base=None, **options):
     answer = poll(base or sandbox.base_url, request_id)
     assert sandbox.polls[-1]["fault"] == name
     assert sandbox.polls[-1]["status"] == answer.status_code
-    # It was one answer, not the job's fate.
+    # The fault changes one response, not the outcome of the job.
     assert sandbox.submissions[-1]["state"] == ("done" if name == "no_status" else "pending")
     return request_id, answer
 
@@ -134,7 +134,7 @@ def test_done_without_a_status(sandbox):
     assert requests.head(answer.json()["video"]["url"], timeout=30).status_code == 200
 
 
-def test_polls_that_break_off(sandbox):
+def test_poll_responses_that_end_early(sandbox):
     request_id = submit(sandbox)
     sandbox.fault("poll", "close")
     with pytest.raises(requests.ConnectionError):
@@ -152,7 +152,7 @@ def test_polls_that_break_off(sandbox):
 
 
 @pytest.mark.parametrize(("name", "status"), [("not_found", 404), ("server_error", 500), ("html", 200)])
-def test_videos_that_are_not_there(sandbox, name, status):
+def test_missing_videos(sandbox, name, status):
     request_id, url = done_video(sandbox)
     sandbox.fault("video", name, request_id=request_id)
     answer = requests.get(url, timeout=30)
@@ -160,7 +160,7 @@ def test_videos_that_are_not_there(sandbox, name, status):
     assert requests.get(url, timeout=30).headers["Content-Type"] == "video/mp4"
 
 
-def test_an_expired_address_is_replaced_by_the_next_poll(sandbox):
+def test_next_poll_replaces_expired_url(sandbox):
     request_id, url = done_video(sandbox)
     sandbox.fault("video", "expired_url", request_id=request_id)
     for _ in range(2):
@@ -171,7 +171,7 @@ def test_an_expired_address_is_replaced_by_the_next_poll(sandbox):
     assert requests.get(url, timeout=30).status_code == 403
 
 
-def test_addresses_cannot_be_made_up(sandbox):
+def test_forged_urls_are_rejected(sandbox):
     _, url = done_video(sandbox)
     for wrong in (
         url.split("?")[0],
@@ -181,13 +181,13 @@ def test_addresses_cannot_be_made_up(sandbox):
         assert requests.get(wrong, timeout=30).status_code == 403
 
 
-def test_addresses_expire():
+def test_urls_expire():
     with Sandbox(render_seconds=0, url_lifetime=-1) as sandbox:
         _, url = done_video(sandbox)
         assert requests.get(url, timeout=30).status_code == 403
 
 
-def test_a_video_cut_short(sandbox):
+def test_truncated_video(sandbox):
     request_id, url = done_video(sandbox)
     whole = requests.get(url, timeout=30).content
     sandbox.fault("video", "cut_short", request_id=request_id, bytes=1000)

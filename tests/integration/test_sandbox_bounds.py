@@ -1,4 +1,4 @@
-"""What no page, image or host may do to the sandbox: script it, fill its memory, block it, outlive its end."""
+"""Limits of the sandbox: access to control endpoints, memory, blocking hosts, time to exit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ import pytest
 import requests
 
 from airflow_provider_grokvideo.sandbox import Sandbox
-from airflow_provider_grokvideo.sandbox.bounds import KEPT_BYTES, Log, abridged
+from airflow_provider_grokvideo.sandbox.jobs import MAX_ENTRY_BYTES, truncate
+from airflow_provider_grokvideo.sandbox.state import Log
 
 KEY = {"Authorization": "Bearer sandbox-key"}
 COMMAND = [sys.executable, "-m", "airflow_provider_grokvideo.sandbox", "--port", "0", "--render-seconds", "0"]
@@ -75,7 +76,7 @@ def test_control_takes_json_only(path: str, content_type: str, sandbox: Sandbox)
     ],
     ids=str,
 )
-def test_control_refuses_pages_of_other_sites(headers: dict[str, str], sandbox: Sandbox) -> None:
+def test_control_rejects_pages_of_other_sites(headers: dict[str, str], sandbox: Sandbox) -> None:
     url = f"{sandbox.origin}/sandbox/faults"
     headers = {"Content-Type": "application/json", **headers}
     for method in ("POST", "DELETE", "GET"):
@@ -84,7 +85,7 @@ def test_control_refuses_pages_of_other_sites(headers: dict[str, str], sandbox: 
     assert sandbox.armed == []
 
 
-def test_control_obeys_its_own_machine(sandbox: Sandbox) -> None:
+def test_control_accepts_requests_of_same_machine(sandbox: Sandbox) -> None:
     port = sandbox.origin.rpartition(":")[2]
     kinds = (
         {},
@@ -102,7 +103,7 @@ def test_control_obeys_its_own_machine(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     "body", ["[" * 100_000, "{", "\ud800".encode(errors="surrogatepass"), '{"on": 1' + "0" * 5000 + "}"]
 )
-def test_control_answers_any_body(body: Any, sandbox: Sandbox) -> None:
+def test_control_rejects_malformed_bodies(body: Any, sandbox: Sandbox) -> None:
     headers = {"Content-Type": "application/json"}
     for path in ("faults", "finish", "progress"):
         assert (
@@ -111,7 +112,7 @@ def test_control_answers_any_body(body: Any, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '"x"', "null", "1" + "0" * 400])
-def test_progress_that_is_no_number_is_refused(number: str, sandbox: Sandbox) -> None:
+def test_invalid_progress_is_rejected(number: str, sandbox: Sandbox) -> None:
     body = f'{{"request_id": "{submit(sandbox.base_url)}", "progress": {number}}}'
     headers = {"Content-Type": "application/json"}
     assert (
@@ -123,7 +124,7 @@ def test_progress_that_is_no_number_is_refused(number: str, sandbox: Sandbox) ->
 
 
 def raw(sandbox: Sandbox, head: str, body: bytes = b"") -> bytes:
-    """Return what the sandbox answers to bytes."""
+    """Return the response to raw bytes."""
     with socket.create_connection(("127.0.0.1", int(sandbox.origin.rpartition(":")[2])), timeout=10) as peer:
         peer.sendall(head.replace("\n", "\r\n").encode() + body)
         return peer.recv(4096)
@@ -132,16 +133,16 @@ def raw(sandbox: Sandbox, head: str, body: bytes = b"") -> bytes:
 POST = "POST /grok/v1/videos/generations HTTP/1.1\nHost: 127.0.0.1\nAuthorization: Bearer sandbox-key\n"
 
 
-def test_body_that_is_said_to_be_huge_is_refused_unread(sandbox: Sandbox) -> None:
+def test_announced_huge_body_is_rejected_unread(sandbox: Sandbox) -> None:
     assert b" 413 " in raw(sandbox, f"{POST}Content-Length: 99999999999\n\n").splitlines()[0]
 
 
 @pytest.mark.parametrize("length", ["-1", "9" * 5000, "x"])
-def test_length_that_is_none_is_refused(length: str, sandbox: Sandbox) -> None:
+def test_invalid_content_length_is_rejected(length: str, sandbox: Sandbox) -> None:
     assert b" 400 " in raw(sandbox, f"{POST}Content-Length: {length}\n\n").splitlines()[0]
 
 
-def test_body_without_a_length_is_read_to_the_limit(sandbox: Sandbox) -> None:
+def test_body_without_length_is_read_to_limit(sandbox: Sandbox) -> None:
     def chunks() -> Iterator[bytes]:
         for _ in range(70):
             yield b"x" * 1024 * 1024
@@ -155,7 +156,7 @@ def test_body_without_a_length_is_read_to_the_limit(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("body", ["[" * 100_000, '{"prompt":' * 100_000, '{"prompt": 1' + "0" * 5000 + "}"])
-def test_body_that_no_reader_takes_is_refused(body: str, sandbox: Sandbox) -> None:
+def test_unreadable_body_is_rejected(body: str, sandbox: Sandbox) -> None:
     for base in (sandbox.base_url, sandbox.xai_base_url):
         answer = requests.post(f"{base}/videos/generations", data=body, headers=KEY, timeout=30)
         assert answer.status_code == 400
@@ -164,14 +165,14 @@ def test_body_that_no_reader_takes_is_refused(body: str, sandbox: Sandbox) -> No
 @pytest.mark.parametrize(
     "query", ["expires=" + "9" * 5000 + "&serial=1", "expires=1&serial=" + "9" * 5000, "expires=²&serial=²"]
 )
-def test_any_video_address_is_answered(query: str, sandbox: Sandbox) -> None:
+def test_malformed_video_urls_get_a_response(query: str, sandbox: Sandbox) -> None:
     request_id = submit(sandbox.base_url)
     answer = requests.get(f"{sandbox.origin}/videos/{request_id}.mp4?{query}&signature=x", timeout=30)
     assert answer.status_code in {400, 403}
 
 
 @pytest.mark.parametrize("asked", [f"bytes={'9' * 5000}-", f"bytes=-{'9' * 5000}", "bytes=²-"])
-def test_any_range_is_answered(asked: str, sandbox: Sandbox) -> None:
+def test_malformed_ranges_get_a_response(asked: str, sandbox: Sandbox) -> None:
     request_id = submit(sandbox.base_url)
     url = requests.get(f"{sandbox.base_url}/videos/{request_id}", headers=KEY, timeout=30).json()["video"]["url"]
     assert requests.get(url, headers={"Range": asked.encode()}, timeout=60).status_code in {200, 206, 416}
@@ -193,54 +194,54 @@ def test_any_range_is_answered(asked: str, sandbox: Sandbox) -> None:
     ],
     ids=["text", "accents", "list", "object", "nested", "key", "integer"],
 )
-def test_what_is_kept_of_any_value_is_small(value: Any) -> None:
-    kept = abridged(value)
-    assert len(str(kept)) < 2 * KEPT_BYTES
+def test_truncated_value_is_small(value: Any) -> None:
+    kept = truncate(value)
+    assert len(str(kept)) < 2 * MAX_ENTRY_BYTES
 
 
-def test_what_is_small_is_kept_as_it_is() -> None:
+def test_small_value_is_unchanged() -> None:
     value = {
         "prompt": "A lake",
         "image": {"url": "data:image/png;base64," + "A" * 100_000},
         "extra": [1, None, 2.5, True],
     }
-    assert abridged(value) == value
+    assert truncate(value) == value
 
 
-def test_nothing_is_too_deep_to_be_kept() -> None:
+def test_deeply_nested_value_is_truncated() -> None:
     value: Any = 1
     for _ in range(5000):
         value = [value]
-    assert len(str(abridged(value))) < 1000
+    assert len(str(truncate(value))) < 1000
 
 
-def test_log_keeps_entries_that_are_small() -> None:
+def test_log_truncates_entries() -> None:
     log = Log()
     log.append({"prompt": "x" * 10**7})
     assert len(log[0]["prompt"]) < 200
 
 
-def test_submissions_of_megabytes_do_not_fill_the_memory(sandbox: Sandbox) -> None:
-    picture = "data:image/png;base64," + base64.b64encode(png(8, 8) + b"\0" * 12_000_000).decode()
+def test_large_submissions_use_bounded_memory(sandbox: Sandbox) -> None:
+    image = "data:image/png;base64," + base64.b64encode(png(8, 8) + b"\0" * 12_000_000).decode()
     tracemalloc.start()
     try:
-        submit(sandbox.base_url, image={"url": picture})
+        submit(sandbox.base_url, image={"url": image})
         before = tracemalloc.get_traced_memory()[0]
         for number in range(12):
-            submit(sandbox.base_url, image={"url": picture}, user=str(number) * 1_000_000)
+            submit(sandbox.base_url, image={"url": image}, user=str(number) * 1_000_000)
             requests.post(
                 f"{sandbox.base_url}/videos/generations", json={"prompt": 5, "x": "x" * 10**7}, headers=KEY, timeout=30
             )
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    # All pictures together, however many there are.
+    # The limit is for all images together.
     assert grown < 80 * 1024 * 1024
-    assert len(str(sandbox.submissions[-1])) < 2 * KEPT_BYTES
+    assert len(str(sandbox.submissions[-1])) < 2 * MAX_ENTRY_BYTES
 
 
 def png(width: int, height: int) -> bytes:
-    """Return a black PNG that is small however many pixels it has."""
+    """Return a black PNG: a small file of any number of pixels."""
     packed = zlib.compressobj(9)
     rows = b"".join(packed.compress(b"\0" * (3 * width + 1)) for _ in range(height)) + packed.flush()
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0"
@@ -251,7 +252,7 @@ def png(width: int, height: int) -> bytes:
 
 
 class Program:
-    """The sandbox as a process of its own."""
+    """Run the sandbox as a separate process."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -259,7 +260,7 @@ class Program:
         self.base = self.process.stdout.readline().split(": ", 1)[1].strip()
 
     def end(self) -> float:
-        """Return the seconds from SIGTERM to the end."""
+        """Return the seconds from SIGTERM to the exit."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=30)
@@ -274,7 +275,7 @@ def program() -> Iterator[Program]:
     program.process.communicate()
 
 
-def test_small_file_of_many_pixels_is_not_decoded(program: Program) -> None:
+def test_image_with_too_many_pixels_is_not_decoded(program: Program) -> None:
     bomb = "data:image/png;base64," + base64.b64encode(png(12_000, 12_000)).decode()
     content = video(program.base, submit(program.base, image={"url": bomb}))
 
@@ -284,12 +285,12 @@ def test_small_file_of_many_pixels_is_not_decoded(program: Program) -> None:
     assert peak < 400 * 1024
 
 
-# --- hosts that drip, and the end -----------------------------------------------------------------
+# --- slow hosts and exit --------------------------------------------------------------------------
 
 
 @pytest.fixture
 def dripping() -> Iterator[str]:
-    """Return the origin of a host that sends a byte now and then, for ever."""
+    """Return the origin of a host that sends single bytes without an end."""
     stop = threading.Event()
     threads: list[threading.Thread] = []
 
@@ -319,7 +320,7 @@ def dripping() -> Iterator[str]:
         thread.join()
 
 
-def test_dripping_images_hold_up_no_other_video_and_not_the_end(program: Program, dripping: str) -> None:
+def test_slow_image_host_blocks_neither_videos_nor_exit(program: Program, dripping: str) -> None:
     held = [submit(program.base, image={"url": f"{dripping}/{number}.png"}) for number in range(4)]
     waiting = [threading.Thread(target=lambda one=one: _quietly(program.base, one)) for one in held]
     for thread in waiting:
@@ -341,7 +342,7 @@ def _quietly(base: str, request_id: str) -> None:
         video(base, request_id)
 
 
-def test_nothing_under_way_outlives_the_end(program: Program, dripping: str) -> None:
+def test_open_work_does_not_delay_exit(program: Program, dripping: str) -> None:
     port = int(program.base.split(":")[2].split("/")[0])
     idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
     idle[0].sendall(POST.replace("\n", "\r\n").encode() + b"Content-Length: 1000\r\n\r\n{")
@@ -352,7 +353,7 @@ def test_nothing_under_way_outlives_the_end(program: Program, dripping: str) -> 
         one = submit(program.base, prompt=prompt, duration=15)
         threads.append(threading.Thread(target=_quietly, args=(program.base, one)))
         threads[-1].start()
-    # It has begun to render where it uses the processor.
+    # CPU use shows that rendering has started.
     process = psutil.Process(program.process.pid)
     deadline = time.monotonic() + 30
     while sum(process.cpu_times()[:2]) < 1 and time.monotonic() < deadline:

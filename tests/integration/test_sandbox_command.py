@@ -1,4 +1,4 @@
-"""The sandbox as a program of its own."""
+"""The command ``python -m airflow_provider_grokvideo.sandbox``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READY = re.compile(r"^sandbox ready: (http://127\.0\.0\.1:(\d+))/grok/v1\n$")
 
 @contextmanager
 def started(*options):
-    """The program, its first line, and its end whatever the test does."""
+    """Run the program; yield it with its first line of output; stop it at the end."""
     command = [*COMMAND, "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -31,7 +31,7 @@ def started(*options):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_prints_one_line_serves_and_ends_cleanly(number):
+def test_command_prints_one_line_and_exits_cleanly(number):
     with started("--api-key", "mine", "--envelope", "wrapped", "--seed", "1") as (process, ready):
         origin = ready.group(1)
         headers = {"Authorization": "Bearer mine"}
@@ -46,8 +46,8 @@ def test_prints_one_line_serves_and_ends_cleanly(number):
     assert (process.returncode, rest, errors) == (0, "", "")
 
 
-def test_faults_leave_no_trace_in_the_log():
-    """What a test breaks on purpose must not look like a broken sandbox."""
+def test_faults_leave_no_traceback_in_log():
+    """A fault set by a test must not produce a traceback in the log."""
     headers = {"Authorization": "Bearer sandbox-key"}
     with started("--render-seconds", "0") as (process, ready):
         base = f"{ready.group(1)}/grok/v1/videos"
@@ -73,14 +73,14 @@ def test_faults_leave_no_trace_in_the_log():
     assert (process.returncode, errors) == (0, "")
 
 
-def test_refuses_what_makes_no_sense():
+def test_invalid_options_are_rejected():
     for wrong in (["--envelope", "paper"], ["--rate-limit", "0"], ["--port", "x"]):
         ended = subprocess.run([*COMMAND, *wrong], check=False, capture_output=True, text=True, timeout=30)
         assert ended.returncode == 2
         assert ended.stdout == ""
 
 
-def test_a_taken_port_is_named():
+def test_error_names_the_port_in_use():
     with started() as (_, ready):
         second = subprocess.run(
             [*COMMAND, "--port", ready.group(2)], check=False, capture_output=True, text=True, timeout=30
@@ -90,8 +90,8 @@ def test_a_taken_port_is_named():
     assert "Traceback" not in second.stderr
 
 
-def test_importing_the_sandbox_is_cheap_and_alone():
-    """Neither a web server nor a renderer is loaded, and nothing of the provider it is a witness to."""
+def test_importing_the_sandbox_loads_nothing_else():
+    """The import loads no web server, no renderer and no other module of the provider."""
     code = (
         "import sys, airflow_provider_grokvideo.sandbox as s; s.Sandbox;"
         "print(sorted(m for m in sys.modules"

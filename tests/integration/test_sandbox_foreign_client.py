@@ -1,4 +1,4 @@
-"""A client that is not ours, the Vercel AI SDK's xAI provider, takes the sandbox for xAI.
+"""An independent client, the xAI provider of the Vercel AI SDK, works with the sandbox.
 
 The provider's own tests cannot tell whether the sandbox is right or merely agrees with the provider.
 This client was written against the real API by other people, and is used here as published.
@@ -27,7 +27,7 @@ PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA6
 
 @pytest.fixture(scope="session")
 def client_folder(tmp_path_factory):
-    """Return the script beside its packages, which are installed once in each run of the tests."""
+    """Return the script in a folder with its packages, which are installed once per test session."""
     absent = [name for name in ("node", "npm") if shutil.which(name) is None]
     if absent:
         text = f"the foreign client needs {' and '.join(absent)}, not installed here"
@@ -38,7 +38,7 @@ def client_folder(tmp_path_factory):
 
 
 def install(folder):
-    """Install the packages, with a cache of their own: npm's usual one is not ours to fill."""
+    """Install the packages, with a separate cache, so that the user's npm cache does not change."""
     for name in ("package.json", "client.mjs"):
         shutil.copy(HERE / name, folder)
     command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
@@ -87,7 +87,7 @@ def generate(client_folder, sandbox):
 
 
 def measure(result):
-    """Seconds, width and height of the video the client holds."""
+    """Return seconds, width and height of the video that the client received."""
     assert result["ok"], result
     assert result["mediaType"] == "video/mp4"
     with av.open(io.BytesIO(base64.b64decode(result["base64"]))) as container:
@@ -117,7 +117,7 @@ def test_generates_edits_and_extends(sandbox, generate):
     ]
     ids = [result["metadata"]["requestId"] for result in (made, edited, extended)]
     assert [record["request_id"] for record in sandbox.submissions] == ids
-    # 202 while it is pending, which a slow machine may never see.
+    # 202 while it is pending; a slow machine may poll too late to see it.
     assert {200} <= {poll["status"] for poll in sandbox.polls} <= {200, 202}
     assert not any(download["authorization"] for download in sandbox.downloads)
 
@@ -145,7 +145,7 @@ def test_animates_an_image_and_references(sandbox, generate):
         ("#fault:video:not_found", "Error", "download answered 404"),
     ],
 )
-def test_failures(generate, hashtag, name, message):
+def test_failed_generations(generate, hashtag, name, message):
     result = generate(f"A misty lake {hashtag}", duration=1)
     assert result["ok"] is False
     assert result["error"]["name"] == name
@@ -165,7 +165,7 @@ def test_failures(generate, hashtag, name, message):
         ({"prompt": "#fault:submit:server_error"}, 500, True, "Internal Server Error"),
     ],
 )
-def test_refusals(sandbox, generate, arguments, status, retryable, message):
+def test_rejected_submissions(sandbox, generate, arguments, status, retryable, message):
     error = generate(**arguments)["error"]
     assert (error["name"], error["statusCode"], error["isRetryable"]) == (
         "AI_APICallError",
@@ -176,13 +176,13 @@ def test_refusals(sandbox, generate, arguments, status, retryable, message):
     assert sandbox.submissions == []
 
 
-def test_a_rate_limit_is_waited_out_by_the_clients_own_retry(sandbox, generate):
+def test_client_retries_after_rate_limit(sandbox, generate):
     sandbox.fault("submit", "rate_limited", retry_after=0)
     assert measure(generate(duration=1, maxRetries=1)) == (1, 848, 480)
     assert len(sandbox.submissions) == len(sandbox.refusals) == 1
 
 
-def test_an_empty_202_is_still_pending(sandbox, generate):
+def test_empty_202_means_pending(sandbox, generate):
     sandbox.fault("poll", "empty_202", times=2)
     assert measure(generate(duration=1)) == (1, 848, 480)
 
@@ -191,6 +191,6 @@ def test_timeouts(sandbox, generate):
     sandbox.fault("poll", "unknown_status", times=None)
     assert generate(xai={"pollTimeoutMs": 200})["error"]["name"] == "XAI_VIDEO_GENERATION_TIMEOUT"
     sandbox.fault("submit", "slow_after_accept", delay=60)
-    # Long enough to have sent the request, whatever else the machine does.
+    # Long enough to send the request on a slow machine.
     assert generate(abort_after_ms=5000)["error"]["name"] == "TimeoutError"
     assert len(sandbox.submissions) == 2

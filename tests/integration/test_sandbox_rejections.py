@@ -1,4 +1,4 @@
-"""What the sandbox refuses, and how each dialect says so."""
+"""Submissions that the sandbox rejects, and the errors in the styles of CometAPI and xAI."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("what", "body", "status", "code", "_xai", "word"), REFUSED)
-def test_cometapi_dialect(sandbox, what, body, status, code, _xai, word):
+def test_cometapi_errors(sandbox, what, body, status, code, _xai, word):
     before = len(sandbox.submissions), len(sandbox.refusals)
     answer = post(sandbox.base_url, what, body)
     error = answer.json()["error"]
@@ -168,7 +168,7 @@ def test_cometapi_dialect(sandbox, what, body, status, code, _xai, word):
 
 
 @pytest.mark.parametrize(("what", "body", "_status", "_code", "xai", "word"), REFUSED)
-def test_xai_dialect(sandbox, what, body, _status, _code, xai, word):
+def test_xai_errors(sandbox, what, body, _status, _code, xai, word):
     answer = post(sandbox.xai_base_url, what, body)
     assert answer.status_code == xai
     assert set(answer.json()) == {"code", "error"}
@@ -223,12 +223,12 @@ def test_accepted_and_recorded_as_sent(sandbox, what, body):
     [{"image": IMAGE}, {"model": LATE, "last_frame": IMAGE}, {"model": LATE, "keyframes": [FRAME]}],
     ids=["image", "last_frame", "keyframes"],
 )
-def test_a_prompt_is_optional_beside_an_image_on_xai_only(sandbox, body):
+def test_xai_alone_allows_an_image_without_prompt(sandbox, body):
     assert post(sandbox.xai_base_url, "generations", body).status_code == 200
     assert post(sandbox.base_url, "generations", body).status_code == 500
 
 
-def test_a_body_of_32_mib_is_accepted_and_a_larger_one_answered_in_words(sandbox):
+def test_large_body_is_accepted_and_too_large_one_explained(sandbox):
     content = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(32 * 1024 * 1024)).decode()
     body = {"prompt": "x", "image": {"url": f"data:image/png;base64,{content}"}}
     assert post(sandbox.base_url, "generations", body).status_code == 200
@@ -237,7 +237,7 @@ def test_a_body_of_32_mib_is_accepted_and_a_larger_one_answered_in_words(sandbox
     assert "too large" in too_large.json()["error"]["message"]
 
 
-def test_the_length_of_a_video_of_its_own_is_known(sandbox):
+def test_edit_checks_duration_of_sandbox_videos(sandbox):
     made = post(sandbox.xai_base_url, "generations", {"prompt": "x", "duration": 10}).json()["request_id"]
     source = {"url": f"{sandbox.origin}/videos/{made}.mp4?signature=any"}
     refused = post(sandbox.xai_base_url, "edits", {"prompt": "x", "video": source})
@@ -247,7 +247,7 @@ def test_the_length_of_a_video_of_its_own_is_known(sandbox):
 
 
 def generation(sandbox, what, body):
-    """Return what the API says in the end of a submission that it accepts."""
+    """Return the last poll response of an accepted submission."""
     answer = post(sandbox.xai_base_url, what, {"prompt": "x", **body})
     assert answer.status_code == 200
     request_id = answer.json()["request_id"]
@@ -257,7 +257,7 @@ def generation(sandbox, what, body):
 
 
 def made(sandbox, seconds):
-    """Return the address of a video of that length."""
+    """Return the URL of a video of that duration."""
     answer = post(sandbox.xai_base_url, "generations", {"prompt": "x", "duration": seconds})
     return {"url": f"{sandbox.origin}/videos/{answer.json()['request_id']}.mp4?signature=any"}
 
@@ -273,7 +273,7 @@ def made(sandbox, seconds):
         (None, None, None),
     ],
 )
-def test_an_extension_outside_its_limits_is_accepted_and_fails(sandbox, asked, source, reason):
+def test_extension_outside_limits_is_accepted_and_fails(sandbox, asked, source, reason):
     video = made(sandbox, source) if source else VIDEO
     ended = generation(sandbox, "extensions", {"video": video, "duration": asked})
     if reason is None:
@@ -282,7 +282,7 @@ def test_an_extension_outside_its_limits_is_accepted_and_fails(sandbox, asked, s
         assert ended["error"] == {"code": "invalid_argument", "message": reason}
 
 
-def test_a_chain_of_extensions_ends_when_its_result_is_longer_than_15_seconds(sandbox):
+def test_extending_a_video_of_more_than_15_seconds_fails(sandbox):
     first = post(sandbox.xai_base_url, "extensions", {"prompt": "x", "video": made(sandbox, 8), "duration": 8})
     second = {"url": f"{sandbox.origin}/videos/{first.json()['request_id']}.mp4"}
     ended = generation(sandbox, "extensions", {"video": second, "duration": 2})
@@ -301,13 +301,13 @@ def test_a_chain_of_extensions_ends_when_its_result_is_longer_than_15_seconds(sa
         ("extensions", {"video": 4, "duration": 6}, 0.34),
     ],
 )
-def test_a_charge_counts_input_images_and_input_video(sandbox, what, body, usd):
+def test_cost_includes_input_images_and_video(sandbox, what, body, usd):
     if "video" in body:
         body = {**body, "video": made(sandbox, body["video"])}
     assert generation(sandbox, what, body)["usage"]["cost_in_usd_ticks"] == round(usd * 10_000_000_000)
 
 
-def test_a_stored_video_names_its_file_which_opens_without_a_key(sandbox):
+def test_public_stored_file_needs_no_key(sandbox):
     options = {"filename": "boat.mp4", "expires_after": 7200, "public_url": {"expires_after": 3600}}
     video = generation(sandbox, "generations", {"duration": 1, "storage_options": options})["video"]
     file = video["file_output"]
@@ -317,12 +317,12 @@ def test_a_stored_video_names_its_file_which_opens_without_a_key(sandbox):
     assert requests.get(file["public_url"], timeout=60).content == requests.get(video["url"], timeout=60).content
 
 
-def test_a_privately_stored_video_has_no_public_address(sandbox):
+def test_private_stored_file_has_no_public_url(sandbox):
     video = generation(sandbox, "generations", {"duration": 1, "storage_options": {"filename": "boat.mp4"}})["video"]
     assert set(video["file_output"]) == {"file_id", "filename"}
     request_id = video["file_output"]["file_id"].removeprefix("file_")
     assert requests.get(f"{sandbox.origin}/files/{request_id}.mp4", timeout=10).status_code == 404
 
 
-def test_a_video_that_is_not_stored_names_no_file(sandbox):
+def test_video_without_storage_has_no_file(sandbox):
     assert "file_output" not in generation(sandbox, "generations", {"duration": 1})["video"]

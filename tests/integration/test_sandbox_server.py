@@ -1,4 +1,4 @@
-"""The sandbox's answers when nothing goes wrong: keys, envelopes, prices, logs, limits."""
+"""The sandbox without faults: keys, envelopes, prices, logs, limits, start and stop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PROTECTED = [("POST", "/videos/generations"), ("GET", "/videos/some-id"), ("GET"
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 @pytest.mark.parametrize("header", [None, "Bearer sk-wrong", "sandbox-key", "Bearer "])
-def test_every_api_path_wants_the_key(sandbox, method, path, header):
+def test_every_api_path_requires_the_key(sandbox, method, path, header):
     headers = {} if header is None else {"Authorization": header}
     comet = requests.request(method, sandbox.base_url + path, headers=headers, json={}, timeout=10)
     assert comet.status_code == 401
@@ -65,7 +65,7 @@ def test_models_and_key_info(sandbox):
     assert sandbox.api_key not in shown.text
 
 
-def test_wrong_paths_answer_as_a_gateway_does(sandbox):
+def test_unknown_paths_behave_like_the_gateway(sandbox):
     moved = requests.post(f"{sandbox.origin}/videos/generations", json={}, allow_redirects=False, timeout=10)
     assert moved.status_code == 301
     page = requests.get(f"{sandbox.origin}/videos/some-id", timeout=10)
@@ -75,7 +75,7 @@ def test_wrong_paths_answer_as_a_gateway_does(sandbox):
         assert (nowhere.status_code, nowhere.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
 
 
-def test_an_unknown_id(sandbox):
+def test_unknown_id(sandbox):
     comet, xai = poll(sandbox.base_url, "never-given"), poll(sandbox.xai_base_url, "never-given")
     assert (comet.status_code, comet.json()) == (
         400,
@@ -134,7 +134,7 @@ def test_wrapped_envelope():
         assert (data["status"], data["progress"]) == ("SUCCESS", "100%")
         assert data["fail_reason"] == data["data"]["video"]["url"]
         assert requests.get(data["fail_reason"], headers={"Range": "bytes=0-0"}, timeout=30).status_code == 206
-        # xAI's own paths keep xAI's shapes whatever the envelope.
+        # The paths of xAI ignore the option.
         assert poll(sandbox.xai_base_url, request_id).json()["status"] == "done"
 
 
@@ -162,7 +162,7 @@ def test_prices(sandbox, body, usd):
     assert ticks == round(float(usd) * 10_000_000_000)
 
 
-def test_edits_and_extensions_take_after_their_source(sandbox):
+def test_edits_and_extensions_have_format_of_source(sandbox):
     source = submit(sandbox.base_url, duration=4, aspect_ratio="9:16", resolution="720p")
     sandbox.finish(source)
     video = {"url": poll(sandbox.base_url, source).json()["video"]["url"]}
@@ -175,7 +175,7 @@ def test_edits_and_extensions_take_after_their_source(sandbox):
         assert body["usage"]["cost_in_usd_ticks"] == ticks
 
 
-def test_what_an_edit_or_extension_cannot_choose_is_ignored(sandbox):
+def test_edits_and_extensions_ignore_requested_format(sandbox):
     odd = {"video": {"url": "https://e.com/v.mp4"}, "resolution": ["4k"], "aspect_ratio": 7}
     edited = submit(sandbox.base_url, what="edits", duration="long", **odd)
     extended = submit(sandbox.base_url, what="extensions", **odd)
@@ -184,7 +184,7 @@ def test_what_an_edit_or_extension_cannot_choose_is_ignored(sandbox):
         assert poll(sandbox.base_url, request_id).json()["video"]["duration"] == seconds
 
 
-def test_jobs_end_by_the_clock():
+def test_jobs_end_after_render_seconds():
     with Sandbox(render_seconds=0) as sandbox:
         request_id = submit(sandbox.base_url)
         assert poll(sandbox.base_url, request_id).json()["status"] == "done"
@@ -193,7 +193,7 @@ def test_jobs_end_by_the_clock():
 # --- logs and control -----------------------------------------------------------------------------
 
 
-def test_the_logs_say_what_was_asked_without_the_key(sandbox):
+def test_logs_contain_requests_without_the_key(sandbox):
     request_id = submit(sandbox.base_url, user="me")
     poll(sandbox.base_url, request_id)
     logs = {
@@ -236,7 +236,7 @@ def test_control_over_http(sandbox):
         assert refused.json()["error"]
 
 
-def test_faults_are_armed_listed_played_in_order_and_cleared(sandbox):
+def test_faults_apply_in_order_and_can_be_cleared(sandbox):
     url = f"{sandbox.origin}/sandbox/faults"
     armed = requests.post(
         url,
@@ -267,7 +267,7 @@ def test_rate_limit():
         assert limited
         assert int(limited[0].headers["Retry-After"]) >= 1
         assert "Requests per Second" in limited[0].json()["error"]["message"]
-        # Asking for models is free.
+        # The rate limit does not count requests for models.
         assert requests.get(f"{sandbox.base_url}/models", headers=KEY, timeout=10).status_code == 200
 
 
@@ -305,10 +305,10 @@ def test_tls(tmp_path):
             requests.get(f"{sandbox.base_url}/models", headers=KEY, timeout=10)
 
 
-# --- life -----------------------------------------------------------------------------------------
+# --- start and stop -------------------------------------------------------------------------------
 
 
-def test_the_port_and_the_thread_are_freed_when_the_body_raises():
+def test_exception_in_with_block_frees_port_and_thread():
     before = threading.active_count()
     with pytest.raises(ZeroDivisionError), Sandbox() as sandbox:
         origin = sandbox.origin
@@ -320,19 +320,19 @@ def test_the_port_and_the_thread_are_freed_when_the_body_raises():
         _ = sandbox.origin
 
 
-def test_a_taken_port_is_an_error_where_the_sandbox_is_started(sandbox):
+def test_start_raises_if_the_port_is_in_use(sandbox):
     port = int(sandbox.origin.rpartition(":")[2])
     with pytest.raises(OSError), Sandbox(port=port):
         pass
 
 
 @pytest.mark.parametrize("options", [{"envelope": "paper"}, {"rate_limit": 0}, {"render_seconds": -1}, {"api_key": ""}])
-def test_settings_that_make_no_sense(options):
+def test_invalid_options_are_rejected(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Sandbox(**options)
 
 
-def test_a_seed_gives_the_same_ids_again():
+def test_seed_makes_ids_reproducible():
     ids = []
     for _ in range(2):
         with Sandbox(seed=7) as sandbox:

@@ -1,4 +1,4 @@
-"""Every fault of a submission, and the fates of jobs, seen from the other end of a real connection."""
+"""Every fault of submissions, models, uploads and outcomes, as an HTTP client receives it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def done_video(sandbox, prompt="A misty lake"):
 
 # --- submit ---------------------------------------------------------------------------------------
 
-# (fault, CometAPI status and code, xAI status and code); a code of None: the answer is not JSON.
+# (fault, CometAPI status and code, xAI status and code); a code of None: the response is not JSON.
 REFUSALS = [
     ("rate_limited", 429, "", 429, "resource-exhausted"),
     ("out_of_credit_429", 429, "", 429, ""),
@@ -68,7 +68,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("name", "comet", "comet_code", "xai", "xai_code"), REFUSALS)
-def test_refused_submissions(sandbox, name, comet, comet_code, xai, xai_code):
+def test_rejected_submissions(sandbox, name, comet, comet_code, xai, xai_code):
     before = len(sandbox.submissions)
     sandbox.fault("submit", name, times=2)
     answer = post(sandbox.base_url)
@@ -87,7 +87,7 @@ def test_refused_submissions(sandbox, name, comet, comet_code, xai, xai_code):
     assert post(sandbox.base_url).status_code == 200
 
 
-def test_retry_after_only_where_asked_for(sandbox):
+def test_retry_after_is_sent_on_request_only(sandbox):
     sandbox.fault("submit", "rate_limited", retry_after=3)
     assert post(sandbox.base_url).headers["Retry-After"] == "3"
     request_id = submit(sandbox)
@@ -95,19 +95,19 @@ def test_retry_after_only_where_asked_for(sandbox):
     assert poll(sandbox.base_url, request_id).headers["Retry-After"] == "2"
 
 
-def test_a_gateway_timeout_of_another_number(sandbox):
+def test_gateway_timeout_with_other_status(sandbox):
     sandbox.fault("submit", "gateway_timeout", status=524)
     assert post(sandbox.base_url).status_code == 524
 
 
-def test_out_of_credit_says_so(sandbox):
+def test_out_of_credit_message(sandbox):
     sandbox.fault("submit", "out_of_credit_429", times=2)
     assert "spending limit" in post(sandbox.base_url).json()["error"]["message"]
     assert set(post(sandbox.xai_base_url).json()) == {"error"}
 
 
 @pytest.mark.parametrize(("name", "accepted"), [("close_before_accept", 0), ("close_after_accept", 1)])
-def test_connection_closed_without_an_answer(sandbox, name, accepted):
+def test_connection_closed_without_response(sandbox, name, accepted):
     before = len(sandbox.submissions)
     sandbox.fault("submit", name)
     with pytest.raises(requests.ConnectionError):
@@ -115,7 +115,7 @@ def test_connection_closed_without_an_answer(sandbox, name, accepted):
     assert len(sandbox.submissions) == before + accepted
 
 
-def test_half_an_answer(sandbox):
+def test_half_a_response(sandbox):
     before = len(sandbox.submissions)
     sandbox.fault("submit", "half_answer")
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
@@ -124,7 +124,7 @@ def test_half_an_answer(sandbox):
 
 
 @pytest.mark.parametrize(("name", "accepted"), [("slow_before_accept", 0), ("slow_after_accept", 1)])
-def test_slow_answers(sandbox, name, accepted):
+def test_slow_responses(sandbox, name, accepted):
     before = len(sandbox.submissions)
     sandbox.fault("submit", name, delay=30)
     with pytest.raises(requests.ReadTimeout):
@@ -134,7 +134,7 @@ def test_slow_answers(sandbox, name, accepted):
     assert post(sandbox.base_url).status_code == 200
 
 
-def test_accepted_without_saying_so(sandbox):
+def test_accepted_without_usable_response(sandbox):
     before = len(sandbox.submissions)
     sandbox.fault("submit", "no_id")
     sandbox.fault("submit", "html")
@@ -161,7 +161,7 @@ def test_models(sandbox):
     assert models().json()["object"] == "list"
 
 
-def test_an_upload_that_is_left_out(sandbox):
+def test_skipped_upload(sandbox):
     sandbox.fault("upload", "skip")
     request_id = submit(sandbox, duration=1, output={"upload_url": "http://127.0.0.1:9/v.mp4"})
     sandbox.finish(request_id)
@@ -182,8 +182,8 @@ SHAPES = {
 
 
 @pytest.mark.parametrize(("name", "state"), SHAPES.items())
-def test_outcomes_for_good(sandbox, name, state):
-    """The same fate by a fault, by hand and by hashtag."""
+def test_outcome_is_final(sandbox, name, state):
+    """A fault, ``finish`` and a hashtag set the same outcome."""
     sandbox.fault("outcome", name)
     by_fault, by_hand, by_hashtag = (
         submit(sandbox),
@@ -201,11 +201,11 @@ def test_outcomes_for_good(sandbox, name, state):
     assert [record["outcome"] for record in sandbox.submissions[-3:]] == [outcome] * 3
 
 
-def test_an_outcome_comes_with_the_clock():
+def test_outcome_applies_after_render_seconds():
     with Sandbox(render_seconds=0) as sandbox:
         request_id = submit(sandbox, "A lake #expired")
         assert poll(sandbox.base_url, request_id).json()["status"] == "expired"
-        # The three shapes of moderation reach every envelope.
+        # Every envelope can report moderation in all three ways.
         request_id = submit(sandbox, "A lake #moderated")
         sandbox.fault("poll", "wrapped")
         data = poll(sandbox.base_url, request_id).json()["data"]
@@ -235,7 +235,7 @@ def test_hashtags(prompt, expected):
     assert hashtags(prompt) == expected
 
 
-def test_hashtags_of_each_place_are_played(sandbox):
+def test_hashtags_apply_to_each_kind_of_request(sandbox):
     assert post(sandbox.base_url, "A lake #fault:no_quota").status_code == 403
     request_id, url = done_video(sandbox, "A lake #fault:video:not_found")
     assert requests.get(url, timeout=30).status_code == 404
@@ -244,9 +244,9 @@ def test_hashtags_of_each_place_are_played(sandbox):
     assert [poll(sandbox.xai_base_url, request_id).status_code for _ in range(2)] == [502, 202]
 
 
-def test_a_sandbox_with_a_sleeping_answer_still_stops():
+def test_stop_does_not_wait_for_delayed_responses():
     with Sandbox() as sandbox:
         sandbox.fault("submit", "slow_before_accept", delay=600)
         with pytest.raises(requests.ReadTimeout):
             post(sandbox.base_url, timeout=0.2)
-    # Getting here before the answer would have come is what is tested.
+    # stop() must return before the delayed response.

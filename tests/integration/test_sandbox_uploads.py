@@ -1,4 +1,4 @@
-"""``output.upload_url``: the sandbox really PUTs the video there."""
+"""Uploads of finished videos to ``output.upload_url``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sandbox():
 
 @contextmanager
 def upload_target(held=None, status=200):
-    """A real server that accepts PUTs, in a thread of its own; it answers when ``held`` is set."""
+    """Run a server that accepts PUTs in a thread; it responds when ``held`` is set."""
     received, arrived, ready = [], threading.Event(), threading.Event()
     state = {}
 
@@ -68,7 +68,7 @@ def upload_target(held=None, status=200):
         thread.join(10)
 
 
-def test_the_video_is_put_to_the_upload_url_before_the_job_is_done(sandbox):
+def test_job_is_pending_until_its_video_is_uploaded(sandbox):
     with upload_target() as (origin, received, arrived):
         request_id = submit(sandbox.base_url, duration=1, output={"upload_url": f"{origin}/bucket/v.mp4?sig=1"})
         assert sandbox.uploads == []
@@ -86,7 +86,7 @@ def test_the_video_is_put_to_the_upload_url_before_the_job_is_done(sandbox):
         assert record["size_bytes"] == len(content)
 
 
-def test_an_upload_that_breaks_off(sandbox):
+def test_truncated_upload(sandbox):
     sandbox.fault("upload", "cut_short")
     with upload_target(status=403) as (origin, received, arrived):
         request_id = submit(sandbox.base_url, duration=1, output={"upload_url": f"{origin}/v.mp4"})
@@ -100,7 +100,7 @@ def test_an_upload_that_breaks_off(sandbox):
     assert sandbox.uploads[0]["status"] == 403
 
 
-def test_an_upload_that_cannot_be_made_is_recorded(sandbox):
+def test_failed_upload_is_recorded(sandbox):
     request_id = submit(sandbox.base_url, duration=1, output={"upload_url": "http://127.0.0.1:9/v.mp4"})
     sandbox.finish(request_id)
     while sandbox.submissions[0]["state"] != "done":
@@ -114,17 +114,17 @@ def test_a_failed_job_uploads_nothing(sandbox):
     with upload_target() as (origin, received, _):
         request_id = submit(sandbox.base_url, duration=1, output={"upload_url": f"{origin}/v.mp4"})
         sandbox.finish(request_id, "failed")
-        # What is to be uploaded is pending until it is.
+        # The job is pending until its video is uploaded.
         wait_until(lambda: sandbox.submissions[0]["state"] == "failed", timeout=60, what="the job to fail")
     assert received == []
     assert sandbox.uploads == []
 
 
-def test_a_job_that_still_uploads_is_not_at_100_percent():
+def test_uploading_job_reports_less_than_100_percent():
     with Sandbox(render_seconds=0.1) as sandbox, upload_target(held := threading.Event()) as (origin, received, _):
         request_id = submit(sandbox.base_url, duration=1, output={"upload_url": f"{origin}/v.mp4"})
         wait_until(lambda: received, timeout=60, what="the upload to begin")
-        # The first poll of a generation finds it queued.
+        # The first poll of a job reports it as queued.
         queued, pending = (poll(sandbox.base_url, request_id).json() for _ in range(2))
         held.set()
     assert "status" not in queued

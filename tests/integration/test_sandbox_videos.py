@@ -1,4 +1,4 @@
-"""The sandbox's videos are what was asked for, down to the frame."""
+"""Rendered videos: duration, size, content, caching and downloads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from airflow_provider_grokvideo.sandbox import Sandbox, films
-from airflow_provider_grokvideo.sandbox.catalogue import FRAME_SIZES
+from airflow_provider_grokvideo.sandbox import Sandbox, video_cache
+from airflow_provider_grokvideo.sandbox.models import FRAME_SIZES
 from dev.processes import wait_until
 
 av = pytest.importorskip("av")
@@ -59,7 +59,7 @@ def check(content, seconds, size):
         assert (stream.width, stream.height) == size
         assert abs(container.duration / 1_000_000 - seconds) <= 1 / rate
         assert sum(1 for _ in container.decode(video=0)) == round(seconds * rate)
-    # faststart: the index comes before the pictures.
+    # faststart: the index is before the media data.
     assert 0 < content.find(b"moov") < content.find(b"mdat")
 
 
@@ -81,7 +81,7 @@ def test_duration_ratio_and_resolution(sandbox, body, seconds, size):
     check(make(sandbox, **body), seconds, size)
 
 
-def test_frame_sizes_keep_their_promises():
+def test_frame_sizes_match_resolution_and_ratio():
     for resolution, sizes in FRAME_SIZES.items():
         for ratio, (width, height) in sizes.items():
             across, down = map(int, ratio.split(":"))
@@ -99,7 +99,7 @@ def test_edits_and_extensions(sandbox):
     check(make(sandbox, what="edits", video=elsewhere), 8, (848, 480))
 
 
-def test_the_picture_moves_and_the_prompt_is_on_it(sandbox):
+def test_frames_move_and_show_the_prompt(sandbox):
     frames = frames_of(make(sandbox, duration=1))
     other = frames_of(make(sandbox, duration=1, prompt="Something else entirely, and rather longer than that"))
     assert frames[0].tobytes() != frames[-1].tobytes()
@@ -114,11 +114,11 @@ def test_the_picture_moves_and_the_prompt_is_on_it(sandbox):
     "prompt",
     ["日本の雪 🎬 снег عربى", "word " * 500, "x" * 2000, "\x00\n\t ok", "…", "a\u0301", "half \ud83c"],
 )
-def test_any_prompt_can_be_written(sandbox, prompt):
+def test_any_prompt_can_be_rendered(sandbox, prompt):
     check(make(sandbox, prompt=prompt, duration=1, aspect_ratio="9:16"), 1, (480, 848))
 
 
-def red_picture():
+def red_image():
     content = io.BytesIO()
     Image.new("RGB", (64, 64), (255, 0, 0)).save(content, "PNG")
     return content.getvalue()
@@ -130,11 +130,11 @@ def is_red(frame):
 
 
 def test_an_image_becomes_the_background(sandbox):
-    uri = "data:image/png;base64," + base64.b64encode(red_picture()).decode()
+    uri = "data:image/png;base64," + base64.b64encode(red_image()).decode()
     assert is_red(frames_of(make(sandbox, duration=1, image={"url": uri}))[5])
     assert is_red(frames_of(make(sandbox, duration=1, reference_images=[{"url": uri}]))[5])
-    # Looks like a PNG to whoever reads only its first bytes; what cannot be had is left out.
-    broken = "data:image/png;base64," + base64.b64encode(red_picture()[:30]).decode()
+    # It has only the first bytes of a PNG, so it cannot be drawn.
+    broken = "data:image/png;base64," + base64.b64encode(red_image()[:30]).decode()
     for url in (broken, "http://127.0.0.1:9/none.png", "https://unreachable.invalid/a.png"):
         assert not is_red(frames_of(make(sandbox, duration=1, image={"url": url}))[5])
 
@@ -146,7 +146,7 @@ def test_an_image_on_this_machine_is_fetched(sandbox):
         def do_GET(self):
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(red_picture())
+            self.wfile.write(red_image())
 
         def log_message(self, *_):
             pass
@@ -195,7 +195,7 @@ def test_ranges(sandbox):
 
 @pytest.fixture
 def renderings(monkeypatch):
-    """Return the files that are encoded from now on, and what lets the encoding begin."""
+    """Return the list of encoded files, and the event that lets the encoding start."""
     files, may_begin = [], threading.Event()
     encode = av.open
 
@@ -209,7 +209,7 @@ def renderings(monkeypatch):
     return files, may_begin
 
 
-def test_many_fetches_at_once_render_once_and_agree(sandbox, renderings):
+def test_concurrent_downloads_share_one_rendering(sandbox, renderings):
     files, may_begin = renderings
     request_id = submit(sandbox, duration=2)
     url = url_of(sandbox, request_id)
@@ -229,10 +229,10 @@ def test_many_fetches_at_once_render_once_and_agree(sandbox, renderings):
     assert len(files) == 1
 
 
-def test_kept_videos_are_bounded_and_rendered_again_when_needed(sandbox, renderings, monkeypatch):
+def test_cache_is_bounded_and_renders_again(sandbox, renderings, monkeypatch):
     files, may_begin = renderings
     may_begin.set()
-    monkeypatch.setattr(films, "_KEPT_BYTES", 1)
+    monkeypatch.setattr(video_cache, "_MAX_CACHE_BYTES", 1)
     first, second = (url_of(sandbox, submit(sandbox, duration=1)) for _ in range(2))
 
     content = requests.get(first, timeout=60).content
@@ -243,7 +243,7 @@ def test_kept_videos_are_bounded_and_rendered_again_when_needed(sandbox, renderi
     assert len(files) == 3
 
 
-def test_a_client_that_hangs_up_does_not_stop_the_rendering_for_others(sandbox, renderings):
+def test_disconnected_client_does_not_stop_rendering(sandbox, renderings):
     files, may_begin = renderings
     request_id = submit(sandbox, duration=1)
     url = url_of(sandbox, request_id)
@@ -260,7 +260,7 @@ def test_a_client_that_hangs_up_does_not_stop_the_rendering_for_others(sandbox, 
     assert len(files) == 1
 
 
-def test_a_picture_elsewhere_is_never_fetched(sandbox, monkeypatch):
+def test_image_on_another_machine_is_not_fetched(sandbox, monkeypatch):
     asked = []
     monkeypatch.setattr(urllib.request, "urlopen", lambda url, **_: asked.append(url) or io.BytesIO())
 
@@ -268,7 +268,7 @@ def test_a_picture_elsewhere_is_never_fetched(sandbox, monkeypatch):
     assert asked == []
 
 
-def test_a_key_sent_to_the_video_host_is_noticed(sandbox):
+def test_log_records_a_key_sent_to_the_video_host(sandbox):
     url = url_of(sandbox, submit(sandbox, duration=1))
     requests.get(url, timeout=30)
     assert sandbox.downloads[-1]["authorization"] is False
@@ -276,12 +276,12 @@ def test_a_key_sent_to_the_video_host_is_noticed(sandbox):
     assert sandbox.downloads[-1]["authorization"] is True
 
 
-def test_the_video_host_can_differ_from_the_api():
+def test_video_host_can_differ_from_the_api():
     with Sandbox(render_seconds=0, video_origin="http://cdn.example:1") as sandbox:
         assert url_of(sandbox, submit(sandbox)).startswith("http://cdn.example:1/videos/")
 
 
-def test_a_video_that_is_not_done_is_not_there():
+def test_unfinished_video_is_not_found():
     with Sandbox(render_seconds=60) as sandbox:
         request_id = submit(sandbox)
         for name in (request_id, "unknown"):

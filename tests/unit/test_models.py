@@ -34,7 +34,7 @@ from airflow_provider_grokvideo.exceptions import (
     InvalidRequestError,
     RequestRejectedError,
 )
-from airflow_provider_grokvideo.sandbox import catalogue
+from airflow_provider_grokvideo.sandbox import models as sandbox_models
 
 IMAGE = "https://example.com/lake.png"
 VIDEO = "https://example.com/lake.mp4"
@@ -115,22 +115,22 @@ def test_estimate(fields: dict[str, Any], cost: str | None) -> None:
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_estimate_is_what_the_sandbox_charges_for_a_generation(model: str, resolution: str, count: int) -> None:
-    sold = catalogue.find_model(model)
+    sold = sandbox_models.find_model(model)
     assert sold is not None
     cost = estimate(request_of(model=model, resolution=resolution, duration=5, reference_images=[IMAGE] * count))
     if resolution not in sold.per_second:
         assert cost is None
     else:
-        assert cost == Decimal(catalogue.cost_in_ticks(sold, resolution, 5, count)) / catalogue.TICKS_PER_USD
+        assert cost == Decimal(sandbox_models.cost_in_ticks(sold, resolution, 5, count)) / sandbox_models.TICKS_PER_USD
 
 
 @pytest.mark.parametrize("resolution", ["480p", "720p"])
 @pytest.mark.parametrize("source", [2.0, 8.7, 15.0])
 def test_estimate_of_an_extension_is_never_below_the_charge(resolution: str, source: float) -> None:
-    sold = catalogue.MODELS[CLASSIC]
+    sold = sandbox_models.MODELS[CLASSIC]
     cost = estimate(request_of(kind="extension", video=VIDEO, duration=7))
     assert cost is not None
-    assert cost >= Decimal(catalogue.cost_in_ticks(sold, resolution, 7, 0, source)) / catalogue.TICKS_PER_USD
+    assert cost >= Decimal(sandbox_models.cost_in_ticks(sold, resolution, 7, 0, source)) / sandbox_models.TICKS_PER_USD
 
 
 def test_table_is_dated_names_its_source_and_holds_no_float() -> None:

@@ -16,11 +16,10 @@ from airflow_provider_grokvideo.mp4 import Mp4Check
 pytest.importorskip("av", reason="rendering a video needs the sandbox extra")
 pytest.importorskip("PIL", reason="rendering a video needs the sandbox extra")
 
-from airflow_provider_grokvideo.sandbox.artwork import Film
-from airflow_provider_grokvideo.sandbox.render import render
+from airflow_provider_grokvideo.sandbox.rendering import VideoSpec, render_video
 from tests.support.mp4_files import FTYP, box, boxes, encode, head, moov, remux
 
-FILM = render(Film("4b2cd27e", "A red fox in the snow", "SANDBOX", 848, 480, 1, 7))
+VIDEO = render_video(VideoSpec("4b2cd27e", "A red fox in the snow", "SANDBOX", 848, 480, 1, 7))
 
 
 MEDIA = bytes(range(200)) * 2
@@ -67,34 +66,34 @@ def is_whole(content: bytes, chunk: int = 1000, duration: float | None = None) -
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 8, 9, 16, 1000, 10**7])
 def test_whole_film_passes_in_any_chunks(chunk: int) -> None:
-    assert is_whole(FILM, chunk)
+    assert is_whole(VIDEO, chunk)
 
 
 @given(st.data())
 def test_whole_film_passes_however_it_is_cut_into_chunks(data: st.DataObject) -> None:
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(FILM)), max_size=20)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(VIDEO)), max_size=20)))
     mp4 = Mp4Check()
-    for start, end in zip([0, *cuts], [*cuts, len(FILM)], strict=True):
-        mp4.feed(FILM[start:end])
+    for start, end in zip([0, *cuts], [*cuts, len(VIDEO)], strict=True):
+        mp4.feed(VIDEO[start:end])
     mp4.finish()
-    assert mp4._position == len(FILM)
+    assert mp4._position == len(VIDEO)
 
 
-@given(st.integers(0, len(FILM) - 1), st.sampled_from([1, 7, 1000, 65536]))
+@given(st.integers(0, len(VIDEO) - 1), st.sampled_from([1, 7, 1000, 65536]))
 def test_film_cut_anywhere_is_refused(end: int, chunk: int) -> None:
-    assert not is_whole(FILM[:end], chunk if end < 5000 else max(chunk, 1000))
+    assert not is_whole(VIDEO[:end], chunk if end < 5000 else max(chunk, 1000))
 
 
 def test_film_cut_near_a_boundary_of_its_boxes_is_refused() -> None:
-    ends = {end + off for _, _, box_end in boxes(FILM) for end in [box_end] for off in range(-20, 21)}
-    cut = sorted(end for end in ends if 0 <= end < len(FILM))
+    ends = {end + off for _, _, box_end in boxes(VIDEO) for end in [box_end] for off in range(-20, 21)}
+    cut = sorted(end for end in ends if 0 <= end < len(VIDEO))
     assert len(cut) > 60
-    assert [end for end in cut if is_whole(FILM[:end])] == []
+    assert [end for end in cut if is_whole(VIDEO[:end])] == []
 
 
 def test_cut_film_is_told_with_its_length() -> None:
-    with pytest.raises(DownloadError, match=rf"cut short: {len(FILM) - 1} bytes, of at least {len(FILM)}"):
-        check(FILM[:-1])
+    with pytest.raises(DownloadError, match=rf"cut short: {len(VIDEO) - 1} bytes, of at least {len(VIDEO)}"):
+        check(VIDEO[:-1])
 
 
 @pytest.mark.parametrize(
@@ -180,7 +179,7 @@ def test_memory_does_not_grow_with_the_film() -> None:
 @pytest.mark.parametrize("chunk", [1, 1000, 10**7])
 def test_every_layout_of_a_muxer_passes(movflags: str, chunk: int) -> None:
     assert is_whole(encode(movflags), chunk)
-    assert is_whole(remux(FILM, movflags), chunk)
+    assert is_whole(remux(VIDEO, movflags), chunk)
 
 
 @pytest.mark.parametrize("movflags", LAYOUTS.values(), ids=LAYOUTS)

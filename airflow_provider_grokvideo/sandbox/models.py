@@ -1,4 +1,4 @@
-"""The models the API sells: what each can make and what it costs."""
+"""Models of the API: what each supports, its prices, and the frame sizes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from decimal import Decimal
 TICKS_PER_USD = 10_000_000_000
 DEFAULT_MODEL = "grok-imagine-video"
 DEFAULT_DURATION = {"generation": 8, "edit": 8, "extension": 6}
-# How long a video to edit or extend is taken to be where the sandbox did not make it itself.
+# Assumed duration of a video to edit or extend that the sandbox did not create.
 DEFAULT_SOURCE_SECONDS = 8.0
 DEFAULT_RESOLUTION = "480p"
 DEFAULT_ASPECT_RATIO = "16:9"
 
-# Frame sizes: the short side is the resolution's name and both sides are even, as H.264 wants.
-# 480p in 16:9 is 848x480 (not 854), the size the API page names as its default.
+# The short side is the name of the resolution. Both sides are even, as H.264 requires.
+# 480p in 16:9 is 848x480 (not 854), the default size on the API page.
 FRAME_SIZES: dict[str, dict[str, tuple[int, int]]] = {
     "480p": {
         "1:1": (480, 480),
@@ -57,17 +57,20 @@ ASPECT_RATIOS = tuple(FRAME_SIZES["480p"])
 
 @dataclass(frozen=True)
 class Model:
-    """One model: US dollars per second by resolution, per input image and per second of input video; what it takes."""
+    """One model.
+
+    Prices are in US dollars: per second of output by resolution, per input image, and per second of input video.
+    """
 
     name: str
     per_second: dict[str, Decimal]
     per_image: Decimal
     per_input_second: Decimal = Decimal(0)
-    edits_and_extends: bool = False
-    takes_references: bool = True
-    longest_with_references: int = 15
-    takes_image_with_references: bool = False
-    takes_frames: bool = False
+    supports_edits: bool = False
+    supports_references: bool = True
+    max_seconds_with_references: int = 15
+    supports_image_with_references: bool = False
+    supports_frames: bool = False
 
 
 _CLASSIC = Model(
@@ -75,21 +78,21 @@ _CLASSIC = Model(
     {"480p": Decimal("0.05"), "720p": Decimal("0.07")},
     per_image=Decimal("0.002"),
     per_input_second=Decimal("0.01"),
-    edits_and_extends=True,
-    longest_with_references=10,
+    supports_edits=True,
+    max_seconds_with_references=10,
 )
 _ONE_FIVE = Model(
     "grok-imagine-video-1.5",
     {"480p": Decimal("0.08"), "720p": Decimal("0.14"), "1080p": Decimal("0.25")},
     per_image=Decimal("0.01"),
-    takes_image_with_references=True,
-    takes_frames=True,
+    supports_image_with_references=True,
+    supports_frames=True,
 )
 _LITE = Model(
     "grok-imagine-video-1.5-lite",
     {"480p": Decimal("0.02"), "720p": Decimal("0.03"), "1080p": Decimal("0.14")},
     per_image=Decimal("0.01"),
-    takes_references=False,
+    supports_references=False,
 )
 
 MODELS = {model.name: model for model in (_CLASSIC, _ONE_FIVE, _LITE)}
@@ -97,15 +100,16 @@ _ALIAS = re.compile(r"(.+)-(?:preview|20\d\d-\d\d-\d\d)")
 
 
 def find_model(name: str) -> Model | None:
-    """Return the model of that name or dated alias, or None where nobody sells it."""
+    """Return the model with that name or dated alias, or None if it does not exist."""
     alias = _ALIAS.fullmatch(name)
     return MODELS.get(name) or (MODELS.get(alias.group(1)) if alias else None)
 
 
 def cost_in_ticks(model: Model, resolution: str, seconds: float, images: int, source_seconds: float = 0.0) -> int:
-    """Return what the API would charge, in the unit its answers use.
+    """Return what the API charges for a video, in ticks of 1/10,000,000,000 US dollar.
 
-    :param source_seconds: of the video to edit or extend.
+    :param images: number of input images.
+    :param source_seconds: duration of the video to edit or extend.
     """
     usd = model.per_second[resolution] * Decimal(str(seconds)) + model.per_image * images
     usd += model.per_input_second * Decimal(str(source_seconds))

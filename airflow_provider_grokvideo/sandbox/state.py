@@ -1,4 +1,4 @@
-"""What one sandbox knows: its jobs, its faults, and the log of what it was asked."""
+"""State of one sandbox: jobs, faults, request logs, rate limit and signed URLs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from airflow_provider_grokvideo.sandbox.bounds import Log
-from airflow_provider_grokvideo.sandbox.faults import FaultBook
-from airflow_provider_grokvideo.sandbox.jobs import Job, Jobs
+from airflow_provider_grokvideo.sandbox.faults import FaultQueue
+from airflow_provider_grokvideo.sandbox.jobs import Job, Jobs, truncate
 from airflow_provider_grokvideo.sandbox.options import Options
 
 _VIDEO_PATH = re.compile(r"^/(?:videos|files)/([0-9a-f-]{36})\.mp4$")
@@ -22,69 +21,77 @@ _VIDEO_PATH = re.compile(r"^/(?:videos|files)/([0-9a-f-]{36})\.mp4$")
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 
 
+class Log(list[dict[str, Any]]):
+    """A list of log entries whose long texts are truncated."""
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Add an entry, truncated."""
+        super().append(truncate(entry))
+
+
 class TokenBucket:
-    """At most ``rate`` calls a second, with a burst of as many."""
+    """Rate limit of ``rate`` calls per second, with bursts of the same size."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
         self._capacity = max(1.0, rate)
         self._tokens = self._capacity
-        self._at = time.monotonic()
+        self._updated_at = time.monotonic()
 
-    def seconds_to_wait(self) -> float:
-        """Take a token and return 0, or take none and say when the next one comes."""
+    def take(self) -> float:
+        """Take a token and return 0, or return the seconds until the next token."""
         now = time.monotonic()
-        self._tokens = min(self._capacity, self._tokens + (now - self._at) * self.rate)
-        self._at = now
+        self._tokens = min(self._capacity, self._tokens + (now - self._updated_at) * self.rate)
+        self._updated_at = now
         if self._tokens >= 1:
             self._tokens -= 1
             return 0.0
         return (1 - self._tokens) / self.rate
 
     def retry_after(self, wait: float) -> int:
-        """The wait as the header says it: whole seconds."""
+        """Return the value of ``Retry-After`` for a wait: whole seconds, rounded up."""
         return max(1, math.ceil(wait))
 
 
 @dataclass
-class Studio:
-    """State shared by every route of one sandbox."""
+class State:
+    """State that all routes of one sandbox share."""
 
     options: Options
-    faults: FaultBook = field(default_factory=FaultBook)
+    faults: FaultQueue = field(default_factory=FaultQueue)
     polls: list[dict[str, Any]] = field(default_factory=Log)
     downloads: list[dict[str, Any]] = field(default_factory=Log)
     uploads: list[dict[str, Any]] = field(default_factory=Log)
     refusals: list[dict[str, Any]] = field(default_factory=Log)
 
     def __post_init__(self) -> None:
-        """Derive what follows from the options."""
+        """Create what depends on the options."""
         self.jobs = Jobs(self.options.seed)
         self.bucket = TokenBucket(self.options.rate_limit) if self.options.rate_limit else None
         self._signing_key = secrets.token_bytes(16)
 
     def signed_path(self, job: Job) -> str:
-        """A fresh address for the job's video; every poll gives a new one, as the API does."""
+        """Return a new path and query for the video of a job; every poll returns another one, as the API does."""
         job.url_serial += 1
         expires = int(time.time() + self.options.url_lifetime)
         signature = self._sign(job.request_id, job.url_serial, expires)
         query = urlencode({"expires": expires, "serial": job.url_serial, "signature": signature})
         return f"/videos/{job.request_id}.mp4?{query}"
 
-    def is_valid_address(self, job: Job, expires: str, serial: str, signature: str) -> bool:
-        """Whether that address was given out and has not expired."""
+    def is_valid_url(self, job: Job, expires: str, serial: str, signature: str) -> bool:
+        """Return whether the sandbox issued a URL with these values and it has not expired."""
         if not (_DIGITS.match(expires) and _DIGITS.match(serial)):
             return False
         expected = self._sign(job.request_id, int(serial), int(expires))
-        genuine = hmac.compare_digest(expected.encode(), signature.encode())
-        return genuine and int(serial) >= job.oldest_valid_serial and int(expires) > time.time()
+        is_authentic = hmac.compare_digest(expected.encode(), signature.encode())
+        return is_authentic and int(serial) >= job.oldest_valid_serial and int(expires) > time.time()
 
-    def expire_addresses(self, job: Job) -> None:
-        """Make every address given out so far invalid; the next poll gives one that works."""
+    def expire_urls(self, job: Job) -> None:
+        """Expire every URL issued so far for the job; the next poll returns a valid one."""
         job.oldest_valid_serial = job.url_serial + 1
 
-    def source_of(self, body: dict[str, Any]) -> Job | None:
-        """The job whose video is to be edited or extended, where this sandbox made it."""
+    def find_source_job(self, body: dict[str, Any]) -> Job | None:
+        """Return the job whose video is edited or extended, or None if this sandbox did not create the video."""
         video = body.get("video")
         file_id = video.get("file_id") if isinstance(video, dict) else None
         if isinstance(file_id, str):
