@@ -237,9 +237,9 @@ def test_what_does_not_exist_is_not_found(stage: Stage, run_id: str, task: str, 
 @pytest.mark.parametrize(
     "path",
     [
-        "/static/..%2f..%2fpreview.py",
-        "/static/%2e%2e/preview.py",
-        "/static/../preview.py",
+        "/static/..%2froutes.py",
+        "/static/%2e%2e/routes.py",
+        "/static/../routes.py",
         "/static/%2fetc%2fpasswd",
         "/static/video.html",
         "/dags/films/runs/{run}/tasks/landed/-1/media/..%2f..%2f..%2fetc%2fpasswd",

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_grokvideo.plugins import preview_progress
-from airflow_provider_grokvideo.plugins.preview_progress import AT_A_TIME, UNKNOWN, Progress
+from airflow_provider_grokvideo.plugins.preview import progress as progress_module
+from airflow_provider_grokvideo.plugins.preview.progress import AT_A_TIME, UNKNOWN, Progress
 
 PATIENCE = 0.5
 
@@ -71,7 +71,7 @@ def dripping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(
         "AIRFLOW_CONN_DRIPPING", json.dumps({"conn_type": "grokvideo", "host": host, "password": "k" * 20})
     )
-    monkeypatch.setattr(preview_progress, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(progress_module, "PATIENCE", PATIENCE)
     yield server
     server.close()
 

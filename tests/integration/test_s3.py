@@ -220,8 +220,8 @@ def test_a_hook_lands_there_too(s3: Any, sandbox: Any) -> None:
 
 def test_the_preview_plays_what_lies_there(s3: Any, sandbox: Any) -> None:
     pytest.importorskip("airflow.sdk", reason="Airflow 2 has no preview")
-    from airflow_provider_grokvideo.plugins.preview_media import Span, chunks, open_granted
-    from airflow_provider_grokvideo.plugins.preview_videos import Record, Refused, may_play
+    from airflow_provider_grokvideo.plugins.preview.access import Record, Refused, may_play
+    from airflow_provider_grokvideo.plugins.preview.media import Span, chunks, open_granted
 
     output = f"s3://{CONN}@{BUCKET}/preview/"
     task = run(sandbox, prompt="preview", output_path=output)

@@ -14,7 +14,8 @@ from fsspec.spec import AbstractBufferedFile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.plugins.preview_media import (
+from airflow_provider_grokvideo.plugins.preview.access import Grant, Location
+from airflow_provider_grokvideo.plugins.preview.media import (
     CHUNK,
     Span,
     Unavailable,
@@ -24,7 +25,6 @@ from airflow_provider_grokvideo.plugins.preview_media import (
     open_granted,
     parse_range,
 )
-from airflow_provider_grokvideo.plugins.preview_videos import Grant, Location
 
 VIDEO = b"\x00\x00\x00\x18ftypisom" + bytes(range(256)) * 4
 

@@ -68,7 +68,7 @@ def test_nothing_is_registered_before_airflow_3_1(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.skipif(not IS_3_1, reason="reads Airflow 3's database models")
 def test_operators_are_read_from_the_stored_dag() -> None:
-    from airflow_provider_grokvideo.plugins.preview_records import read_operators
+    from airflow_provider_grokvideo.plugins.preview.database import read_operators
 
     own = "airflow_provider_grokvideo.operators.grokvideo"
     stored = {

@@ -8,8 +8,8 @@ import pytest
 
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.exceptions import TransportError
-from airflow_provider_grokvideo.plugins import preview_progress
-from airflow_provider_grokvideo.plugins.preview_progress import AT_A_TIME, UNKNOWN, Progress
+from airflow_provider_grokvideo.plugins.preview import progress as progress_module
+from airflow_provider_grokvideo.plugins.preview.progress import AT_A_TIME, UNKNOWN, Progress
 
 
 class Api:
@@ -93,7 +93,7 @@ def test_a_slow_api_occupies_few_threads() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preview_progress, "REMEMBERED", 3)
+    monkeypatch.setattr(progress_module, "REMEMBERED", 3)
     progress = Progress(Api(pending(1)))
 
     for number in range(10):

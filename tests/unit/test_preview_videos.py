@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.plugins.preview_videos import (
+from airflow_provider_grokvideo.plugins.preview.access import (
     Location,
     Record,
     Refused,

@@ -21,7 +21,7 @@ from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import TransportError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.plugins.preview_videos import web_url
+from airflow_provider_grokvideo.plugins.preview.access import web_url
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.plugins import preview_records
-from airflow_provider_grokvideo.plugins.preview_media import (
+from airflow_provider_grokvideo.plugins.preview import database
+from airflow_provider_grokvideo.plugins.preview.access import Location, Record, Refused, card, may_play, parse_roots
+from airflow_provider_grokvideo.plugins.preview.media import (
     Span,
     Unavailable,
     Unsatisfiable,
@@ -27,8 +28,7 @@ from airflow_provider_grokvideo.plugins.preview_media import (
     open_granted,
     parse_range,
 )
-from airflow_provider_grokvideo.plugins.preview_progress import UNKNOWN, Progress
-from airflow_provider_grokvideo.plugins.preview_videos import Location, Record, Refused, card, may_play, parse_roots
+from airflow_provider_grokvideo.plugins.preview.progress import UNKNOWN, Progress
 
 log = logging.getLogger(__name__)
 
@@ -91,14 +91,14 @@ def asset(name: str) -> Response:
 @videos.get("")
 def run_page(dag_id: str, run_id: str) -> HTMLResponse:
     """The gallery of a run."""
-    _found(lambda: preview_records.check_run(dag_id, run_id))
+    _found(lambda: database.check_run(dag_id, run_id))
     return _page("gallery", depth=4)
 
 
 @videos.get("/videos")
 def run_videos(dag_id: str, run_id: str, offset: Annotated[int, Query(le=_MOST_VIDEOS)] = 0) -> JSONResponse:
     """Every video of a run, some at a time."""
-    records, more = _found(lambda: preview_records.page(dag_id, run_id, max(0, offset)))
+    records, more = _found(lambda: database.page(dag_id, run_id, max(0, offset)))
     return _json({"videos": [card(record, _roots(dag_id)) for record in records], "more": more})
 
 
@@ -169,13 +169,13 @@ def _record(dag_id: str, run_id: str, task_id: str, map_index: str) -> Record:
     index = "-1" if map_index == "{MAP_INDEX}" else map_index
     if not _MAP_INDEX.fullmatch(index):
         raise HTTPException(404, "there is no such task instance")
-    return _found(lambda: preview_records.find(dag_id, run_id, task_id, int(index)))
+    return _found(lambda: database.find(dag_id, run_id, task_id, int(index)))
 
 
 def _found(look_up: Callable[[], T]) -> T:
     try:
         return look_up()
-    except preview_records.NotFound as error:
+    except database.NotFound as error:
         raise HTTPException(404, str(error)) from error
 
 

@@ -15,7 +15,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import and_, false, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from airflow_provider_grokvideo.plugins.preview_videos import OWN_PACKAGE, Record
+from airflow_provider_grokvideo.plugins.preview.access import OWN_PACKAGE, Record
 
 PAGE = 60
 """Videos that one answer lists at most."""

@@ -17,8 +17,8 @@ pytest.importorskip("fastapi", reason="this Airflow has no pages of plugins")
 
 from fastapi.testclient import TestClient
 
-from airflow_provider_grokvideo.plugins import preview_app, preview_records
-from airflow_provider_grokvideo.plugins.preview_videos import Location, Record, card, may_play
+from airflow_provider_grokvideo.plugins.preview import database, routes
+from airflow_provider_grokvideo.plugins.preview.access import Location, Record, card, may_play
 
 OPERATOR = "airflow_provider_grokvideo.operators.grokvideo"
 VIDEO = b"\x00\x00\x00\x18ftypisom" + b"x" * 1000
@@ -44,17 +44,17 @@ class Airflow:
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
     airflow = Airflow()
-    monkeypatch.setattr(preview_records, "find", airflow.find)
-    monkeypatch.setattr(preview_records, "page", airflow.page)
-    monkeypatch.setattr(preview_records, "check_run", lambda *ids: airflow.asked.append(ids))
+    monkeypatch.setattr(database, "find", airflow.find)
+    monkeypatch.setattr(database, "page", airflow.page)
+    monkeypatch.setattr(database, "check_run", lambda *ids: airflow.asked.append(ids))
     return airflow
 
 
 @pytest.fixture
 def client(airflow: Airflow) -> Iterator[TestClient]:
-    app = preview_app.create_app()
-    for dependency in preview_app.videos.dependencies:
-        if dependency.dependency is not preview_app._refuse_unprintable_ids:
+    app = routes.create_app()
+    for dependency in routes.videos.dependencies:
+        if dependency.dependency is not routes._refuse_unprintable_ids:
             app.dependency_overrides[dependency.dependency] = lambda: None
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

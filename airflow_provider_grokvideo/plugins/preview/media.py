@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from airflow_provider_grokvideo.plugins.preview_videos import Grant, Location
+from airflow_provider_grokvideo.plugins.preview.access import Grant, Location
 
 log = logging.getLogger(__name__)
 

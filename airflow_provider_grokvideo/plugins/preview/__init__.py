@@ -34,7 +34,7 @@ class LazyApp:
 
 
 def _create_app() -> Callable[[Any, Any, Any], Awaitable[None]]:
-    from airflow_provider_grokvideo.plugins.preview_app import create_app
+    from airflow_provider_grokvideo.plugins.preview.routes import create_app
 
     return create_app()
 
