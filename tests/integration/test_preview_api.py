@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo.plugins.preview import progress as progress_module
-from airflow_provider_grokvideo.plugins.preview.progress import AT_A_TIME, UNKNOWN, Progress
+from airflow_provider_grokvideo.plugins.preview.progress import MAX_CONCURRENT_POLLS, UNKNOWN, ProgressCache
 
-PATIENCE = 0.5
+REQUEST_TIMEOUT = 0.5
 
 
 class Dripping:
@@ -71,32 +71,32 @@ def dripping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(
         "AIRFLOW_CONN_DRIPPING", json.dumps({"conn_type": "grokvideo", "host": host, "password": "k" * 20})
     )
-    monkeypatch.setattr(progress_module, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(progress_module, "REQUEST_TIMEOUT", REQUEST_TIMEOUT)
     yield server
     server.close()
 
 
 def test_dripping_api_holds_no_thread_and_no_other_api(dripping: Dripping, sandbox: Any) -> None:
-    progress = Progress()
-    progress.of("grokvideo_default", "warm-up")
+    progress = ProgressCache()
+    progress.get("grokvideo_default", "warm-up")
     before = threading.active_count()
 
     started = time.monotonic()
     with ThreadPoolExecutor(12) as viewers:
-        said = list(viewers.map(lambda number: progress.of("dripping", str(number % 4)), range(12)))
+        said = list(viewers.map(lambda number: progress.get("dripping", str(number % 4)), range(12)))
     took = time.monotonic() - started
 
     assert said == [UNKNOWN] * 12
-    assert took < PATIENCE + 10
-    assert dripping.accepted <= AT_A_TIME
+    assert took < REQUEST_TIMEOUT + 10
+    assert dripping.accepted <= MAX_CONCURRENT_POLLS
     # The connection is left alone for a while; another is asked at once.
-    assert progress.of("dripping", "one more") == UNKNOWN
-    assert dripping.accepted <= AT_A_TIME
-    assert all(progress._slots.acquire(blocking=False) for _ in range(AT_A_TIME))
-    for _ in range(AT_A_TIME):
+    assert progress.get("dripping", "one more") == UNKNOWN
+    assert dripping.accepted <= MAX_CONCURRENT_POLLS
+    assert all(progress._slots.acquire(blocking=False) for _ in range(MAX_CONCURRENT_POLLS))
+    for _ in range(MAX_CONCURRENT_POLLS):
         progress._slots.release()
     request_id = _submitted()
-    assert progress.of("grokvideo_default", request_id)["state"] in {"pending", "done"}
+    assert progress.get("grokvideo_default", request_id)["state"] in {"pending", "done"}
     assert threading.active_count() <= before + len(dripping._threads) + 2
 
 
@@ -115,9 +115,9 @@ def test_viewers_of_one_generation_share_one_question() -> None:
         go.wait(10)
         raise ValueError("no answer")
 
-    progress = Progress(ask)
+    progress = ProgressCache(ask)
     with ThreadPoolExecutor(8) as viewers:
-        looking = [viewers.submit(progress.of, "c", "r") for _ in range(8)]
+        looking = [viewers.submit(progress.get, "c", "r") for _ in range(8)]
         # All but the one that asks.
         finished = list(islice(as_completed(looking, timeout=10), 7))
         go.set()
@@ -127,7 +127,7 @@ def test_viewers_of_one_generation_share_one_question() -> None:
 
 
 def test_unknown_connection_and_unusable_id_are_unknown_progress() -> None:
-    progress = Progress()
+    progress = ProgressCache()
 
-    assert progress.of("no_such_connection", "r") == UNKNOWN
-    assert progress.of("grokvideo_default", "\ud800") == UNKNOWN
+    assert progress.get("no_such_connection", "r") == UNKNOWN
+    assert progress.get("grokvideo_default", "\ud800") == UNKNOWN

@@ -1,7 +1,8 @@
-"""Asks the API how a generation is doing, for somebody who is looking at it. The key stays on the server.
+"""Poll the API for the progress of a generation while a user looks at it. The API key stays on the server.
 
-Bounded: one thread asks for all viewers, few questions at a time, each within a deadline; an answer is kept for some
-seconds. So a slow API can neither occupy Airflow's API server nor be flooded by open browser tabs.
+A slow API must not occupy Airflow's API server, and open browser tabs must not flood the API. So one event loop, in a
+thread of its own, polls for all users; the number of concurrent polls and the time and size of each are limited; and
+each response is cached for some seconds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import BoundedSemaphore, Lock
 from typing import Any
@@ -19,64 +21,71 @@ from typing import Any
 from airflow_provider_grokvideo.api.aio import AsyncGrokVideoClient
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.settings import Settings
+from airflow_provider_grokvideo.api.text import is_video_url
 from airflow_provider_grokvideo.exceptions import TransportError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.plugins.preview.access import web_url
 
 log = logging.getLogger(__name__)
 
-AT_A_TIME = 3
-PATIENCE = 5.0
-"""Seconds for one question, at most."""
-FRESH_FOR = {"pending": 4.0, "unknown": 15.0}
-FINAL_FOR = 300.0
-REMEMBERED = 512
+MAX_CONCURRENT_POLLS = 3
+REQUEST_TIMEOUT = 5.0
+"""Maximum seconds of one poll: connect, headers and body together."""
+CANCEL_GRACE = 1.0
+"""Seconds after ``REQUEST_TIMEOUT`` in which a cancelled poll closes its connection."""
+CACHE_TTL = {"pending": 4.0, "unknown": 15.0}
+"""Seconds, by the state of the generation. A transport error also stops all polls of its connection this long."""
+FINAL_CACHE_TTL = 300.0
+CACHE_SIZE = 512
+_THREAD_NAME = "grokvideo-preview"
 
 UNKNOWN: dict[str, Any] = {"state": "unknown", "progress": None, "reason": None, "url": None}
 
-Ask = Callable[[str, str], Generation]
+Poll = Callable[[str, str], Generation]
+"""Takes a connection id and a request id."""
 
 
-class EventLoop:
-    """An event loop in one thread of its own: what runs there can be given up, however slowly a server answers."""
+class EventLoopThread:
+    """An event loop in a thread of its own, so that a poll can be cancelled at its deadline."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, work: Coroutine[Any, Any, Generation], timeout: float) -> Generation:
-        """Return what the work returns.
+        """Return the result of the work.
 
         :param timeout: seconds.
-        :raises TransportError: it takes longer; it is cancelled.
+        :raises TransportError: the work took longer and was cancelled.
         """
-        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self._started())
+        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self._get_loop())
         try:
-            return future.result(timeout + 1)
+            return future.result(timeout + CANCEL_GRACE)
         except (TimeoutError, concurrent.futures.TimeoutError) as error:
             future.cancel()
             raise TransportError(f"no answer within {timeout:g} s", delivered=True) from error
 
-    def _started(self) -> asyncio.AbstractEventLoop:
+    def _get_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="grokvideo-preview", daemon=True).start()
+                # For name resolution and CA files. The default executor may have 32 threads.
+                self._loop.set_default_executor(ThreadPoolExecutor(MAX_CONCURRENT_POLLS, _THREAD_NAME))
+                threading.Thread(target=self._loop.run_forever, name=_THREAD_NAME, daemon=True).start()
             return self._loop
 
 
-_event_loop = EventLoop()
+_event_loop = EventLoopThread()
 
 
-def ask_api(conn_id: str, request_id: str) -> Generation:
-    """Ask once, with the task's own connection.
+def poll_api(conn_id: str, request_id: str) -> Generation:
+    """Poll once, with the task's own connection.
 
-    :raises GrokVideoError: no answer.
-    :raises AirflowException: no such connection.
+    :raises GrokVideoError: the poll failed.
+    :raises AirflowException: the connection does not exist.
     """
     settings = GrokVideoHook(conn_id).settings
-    settings = replace(settings, request_timeout=min(settings.request_timeout, PATIENCE))
-    return _event_loop.run(_poll(settings, request_id), PATIENCE)
+    settings = replace(settings, request_timeout=min(settings.request_timeout, REQUEST_TIMEOUT))
+    return _event_loop.run(_poll(settings, request_id), REQUEST_TIMEOUT)
 
 
 async def _poll(settings: Settings, request_id: str) -> Generation:
@@ -87,63 +96,65 @@ async def _poll(settings: Settings, request_id: str) -> Generation:
         await client.close()
 
 
-class Progress:
-    """What the API said last about each generation that somebody looks at.
+class ProgressCache:
+    """The last known progress of each generation that a user looks at.
 
-    :param ask: asks the API.
-    :param clock: seconds, monotonic.
+    :param poll: polls the API once.
+    :param clock: returns monotonic seconds.
     """
 
-    def __init__(self, ask: Ask = ask_api, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ask = ask
+    def __init__(self, poll: Poll = poll_api, clock: Callable[[], float] = time.monotonic) -> None:
+        self._poll = poll
         self._clock = clock
-        self._slots = BoundedSemaphore(AT_A_TIME)
+        self._slots = BoundedSemaphore(MAX_CONCURRENT_POLLS)
         self._lock = Lock()
-        self._said: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
-        self._asking: set[tuple[str, str]] = set()
-        self._silent_until: dict[str, float] = {}
+        self._in_flight: set[tuple[str, str]] = set()
+        self._progress: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
+        self._backoff_until: dict[str, float] = {}
 
-    def of(self, conn_id: str, request_id: str) -> dict[str, Any]:
-        """Return ``state, progress, reason, url``; the last known where it cannot be asked now."""
+    def get(self, conn_id: str, request_id: str) -> dict[str, Any]:
+        """Return ``state, progress, reason, url``: polled now, or the last known if no poll is possible."""
         key = (conn_id, request_id)
         with self._lock:
-            stale_at, said = self._said.get(key, (0.0, UNKNOWN))
-            silent = self._clock() < self._silent_until.get(conn_id, 0.0)
-            # One question serves all who look at the generation, and an API that does not answer is left alone.
-            if self._clock() < stale_at or silent or key in self._asking or not self._slots.acquire(blocking=False):
-                return said
-            self._asking.add(key)
+            expires_at, progress = self._progress.get(key, (0.0, UNKNOWN))
+            is_backing_off = self._clock() < self._backoff_until.get(conn_id, 0.0)
+            if self._clock() < expires_at or is_backing_off or key in self._in_flight:
+                return progress
+            if not self._slots.acquire(blocking=False):
+                return progress
+            self._in_flight.add(key)
         try:
-            said = self._answer(conn_id, request_id)
+            progress = self._poll_now(conn_id, request_id)
         finally:
             self._slots.release()
             with self._lock:
-                self._asking.discard(key)
+                self._in_flight.discard(key)
         with self._lock:
-            _remember(self._said, key, (self._clock() + FRESH_FOR.get(said["state"], FINAL_FOR), said))
-        return said
+            ttl = CACHE_TTL.get(progress["state"], FINAL_CACHE_TTL)
+            _store(self._progress, key, (self._clock() + ttl, progress))
+        return progress
 
-    def _answer(self, conn_id: str, request_id: str) -> dict[str, Any]:
+    def _poll_now(self, conn_id: str, request_id: str) -> dict[str, Any]:
         try:
-            generation = self._ask(conn_id, request_id)
-        except Exception as error:  # the page shows what is known without it, whatever went wrong
-            # The reader may see XComs, which does not mean that connections are their business.
-            log.warning("Generation %r cannot be asked about for its preview: %s", request_id, error)
+            generation = self._poll(conn_id, request_id)
+        except Exception as error:  # Whatever fails, the page can show what Airflow knows.
+            # Only in the log: a user who may read XComs may not be allowed to see the connection.
+            log.warning("The preview cannot poll generation %r: %s", request_id, error)
             if isinstance(error, TransportError):
                 with self._lock:
-                    _remember(self._silent_until, conn_id, self._clock() + FRESH_FOR["unknown"])
+                    _store(self._backoff_until, conn_id, self._clock() + CACHE_TTL["unknown"])
             return UNKNOWN
         return {
             "state": generation.state,
             "progress": generation.progress,
             "reason": generation.error_message or None,
-            "url": web_url(generation.video_url),
+            "url": generation.video_url if is_video_url(generation.video_url) else None,
         }
 
 
-def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
-    """Put a value last, and forget the first ones that are too many."""
-    known.pop(key, None)
-    while len(known) >= REMEMBERED:
-        known.pop(next(iter(known)))
-    known[key] = value
+def _store(cache: dict[Any, Any], key: Any, value: Any) -> None:
+    """Store a value as the newest, and remove the oldest ones above ``CACHE_SIZE``."""
+    cache.pop(key, None)
+    while len(cache) >= CACHE_SIZE:
+        cache.pop(next(iter(cache)))
+    cache[key] = value

@@ -28,7 +28,7 @@ from airflow_provider_grokvideo.plugins.preview.media import (
     open_granted,
     parse_range,
 )
-from airflow_provider_grokvideo.plugins.preview.progress import UNKNOWN, Progress
+from airflow_provider_grokvideo.plugins.preview.progress import UNKNOWN, ProgressCache
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ videos = APIRouter(
         Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.XCOM)),
     ],
 )
-_progress = Progress()
+_progress = ProgressCache()
 
 
 def create_app() -> FastAPI:
@@ -123,7 +123,7 @@ def task_progress(dag_id: str, run_id: str, task_id: str, map_index: str) -> JSO
     if not record.is_own or record.request_id is None or not _asks_api():
         return _json(UNKNOWN)
     conn_id = record.fields.get("grokvideo_conn_id") or GrokVideoHook.default_conn_name
-    return _json(_progress.of(str(conn_id), record.request_id))
+    return _json(_progress.get(str(conn_id), record.request_id))
 
 
 @videos.api_route("/tasks/{task_id}/{map_index}/media", methods=["GET", "HEAD"])
