@@ -1,8 +1,8 @@
-"""Reads what Airflow knows of task instances, from its database."""
+"""Read the records of task instances from Airflow's database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -15,22 +15,24 @@ from airflow.utils.session import create_session
 from sqlalchemy import and_, false, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from airflow_provider_grokvideo.plugins.preview.access import OWN_PACKAGE, Record
+from airflow_provider_grokvideo.plugins.preview.records import PACKAGE_PREFIX, TaskRecord
 
-PAGE = 60
-"""Videos that one answer lists at most."""
+PAGE_SIZE = 60
+"""Maximum number of task instances in one response."""
+_OPERATORS_CACHE_SIZE = 128
+
+Operators = Mapping[str, tuple[str, Mapping[str, Any]]]
+"""By task id: the module of the operator class, and the arguments that are not templates."""
+
+_operators_cache: dict[UUID, Operators] = {}
 
 
 class NotFound(Exception):
-    """There is no such run or task instance; says which."""
-
-
-Operators = Mapping[str, tuple[str, Mapping[str, Any]]]
-"""By task id: the module of the operator class, and the arguments that need no rendering."""
+    """The run or the task instance does not exist. The text says which."""
 
 
 def check_run(dag_id: str, run_id: str) -> None:
-    """Look whether a run exists.
+    """Check that a run exists.
 
     :raises NotFound: it does not.
     """
@@ -38,30 +40,43 @@ def check_run(dag_id: str, run_id: str) -> None:
         _check_run(session, dag_id, run_id)
 
 
-def find(dag_id: str, run_id: str, task_id: str, map_index: int) -> Record:
-    """One task instance, of whatever operator.
+def get_record(dag_id: str, run_id: str, task_id: str, map_index: int) -> TaskRecord:
+    """Return the record of one task instance of any operator.
 
-    :raises NotFound: there is none.
+    :raises NotFound: the task instance does not exist.
     """
-    # Not a FastAPI dependency: a session must not stay open for as long as a video plays.
+    # Not a FastAPI dependency: the session would stay open while a video plays.
     with create_session(scoped=False) as session:
         _check_run(session, dag_id, run_id)
-        one = and_(TaskInstance.task_id == task_id, TaskInstance.map_index == map_index)
-        for record in _records(session, dag_id, run_id, one, 0, 1):
+        condition = and_(TaskInstance.task_id == task_id, TaskInstance.map_index == map_index)
+        for record in _select_records(session, dag_id, run_id, condition, 0, 1):
             return record
     raise NotFound("there is no such task instance")
 
 
-def page(dag_id: str, run_id: str, offset: int) -> tuple[list[Record], bool]:
-    """The task instances of a run that make videos, and whether there are more behind them.
+def list_records(dag_id: str, run_id: str, offset: int) -> tuple[list[TaskRecord], bool]:
+    """Return one page of a run's task instances of this package, and whether more follow.
 
-    :raises NotFound: there is no such run.
+    :raises NotFound: the run does not exist.
     """
     with create_session(scoped=False) as session:
         _check_run(session, dag_id, run_id)
-        own = _own_tasks(session, dag_id, run_id)
-        found = list(_records(session, dag_id, run_id, own, offset, PAGE + 1))
-    return found[:PAGE], len(found) > PAGE
+        condition = _own_tasks_condition(session, dag_id, run_id)
+        found = list(_select_records(session, dag_id, run_id, condition, offset, PAGE_SIZE + 1))
+    return found[:PAGE_SIZE], len(found) > PAGE_SIZE
+
+
+def parse_operators(data: Any) -> Operators:
+    """Return the operators of a serialized DAG. This loads no code of the DAG."""
+    operators: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for entry in data["dag"]["tasks"]:
+        task = entry.get("__var", entry)
+        arguments = {**task, **task.get("partial_kwargs", {})} if task.get("_is_mapped") else task
+        module = task.get("_task_module", "")
+        is_own = module.startswith(PACKAGE_PREFIX)
+        plain = {key: value for key, value in arguments.items() if is_own and _is_plain(value)}
+        operators[task["task_id"]] = (module, plain)
+    return operators
 
 
 def _check_run(session: Session, dag_id: str, run_id: str) -> None:
@@ -69,11 +84,13 @@ def _check_run(session: Session, dag_id: str, run_id: str) -> None:
         raise NotFound("there is no such run")
 
 
-def _records(session: Session, dag_id: str, run_id: str, which: Any, offset: int, limit: int) -> Iterator[Record]:
+def _select_records(
+    session: Session, dag_id: str, run_id: str, condition: Any, offset: int, limit: int
+) -> Iterator[TaskRecord]:
     ti, rendered = TaskInstance, RenderedTaskInstanceFields
-    returned, pushed, ended = aliased(XComModel), aliased(XComModel), aliased(XComModel)
+    return_value, request_id, outcome = aliased(XComModel), aliased(XComModel), aliased(XComModel)
 
-    def same(table: Any) -> Any:
+    def same_task(table: Any) -> Any:
         return and_(
             table.dag_id == ti.dag_id,
             table.run_id == ti.run_id,
@@ -82,83 +99,63 @@ def _records(session: Session, dag_id: str, run_id: str, which: Any, offset: int
         )
 
     columns: list[Any] = [ti.task_id, ti.map_index, ti.state, ti.try_number, ti.dag_version_id, ti._rendered_map_index]
-    columns += [rendered.rendered_fields, returned.value, pushed.value, ended.value]
+    columns += [rendered.rendered_fields, return_value.value, request_id.value, outcome.value]
     rows = session.execute(
         select(*columns)
-        .outerjoin(rendered, same(rendered))
-        .outerjoin(returned, and_(same(returned), returned.key == "return_value"))
-        .outerjoin(pushed, and_(same(pushed), pushed.key == "request_id"))
-        .outerjoin(ended, and_(same(ended), ended.key == "outcome"))
-        .where(ti.dag_id == dag_id, ti.run_id == run_id, which)
+        .outerjoin(rendered, same_task(rendered))
+        .outerjoin(return_value, and_(same_task(return_value), return_value.key == "return_value"))
+        .outerjoin(request_id, and_(same_task(request_id), request_id.key == "request_id"))
+        .outerjoin(outcome, and_(same_task(outcome), outcome.key == "outcome"))
+        .where(ti.dag_id == dag_id, ti.run_id == run_id, condition)
         .order_by(ti.task_id, ti.map_index)
         .offset(offset)
         .limit(limit)
     )
-    for task_id, map_index, state, try_number, version, label, fields, result, request_id, outcome in rows.all():
-        module, unrendered = _operators(session, version).get(task_id, ("", {}))
-        yield Record(
+    for task_id, map_index, state, try_number, version, label, fields, *xcoms in rows.all():
+        module, plain_arguments = _get_operators(session, version).get(task_id, ("", {}))
+        yield TaskRecord(
             task_id=task_id,
             map_index=map_index,
             state=state and str(getattr(state, "value", state)),
-            module=module,
+            operator_module=module,
             label=label,
-            # Airflow forgets rendered fields after some runs; what was a plain text is still known then.
-            fields={**unrendered, **(fields or {})},
-            returned=result,
-            pushed_id=request_id,
-            outcome=outcome,
+            # Airflow deletes rendered fields after some runs; the arguments that are not templates stay known.
+            fields={**plain_arguments, **(fields or {})},
+            return_value_xcom=xcoms[0],
+            request_id_xcom=xcoms[1],
+            outcome_xcom=xcoms[2],
             try_number=try_number,
         )
 
 
-def _own_tasks(session: Session, dag_id: str, run_id: str) -> Any:
-    """A condition: the task instances whose operator is of this provider, in the version that they ran."""
+def _own_tasks_condition(session: Session, dag_id: str, run_id: str) -> Any:
+    """Return the SQL condition for task instances of this package, each in the DAG version that it ran."""
     ti = TaskInstance
     versions = session.scalars(
         select(ti.dag_version_id).where(ti.dag_id == dag_id, ti.run_id == run_id).distinct()
     ).all()
-    return or_(
-        false(),
-        *(
-            and_(ti.dag_version_id == version, ti.task_id.in_(names))
-            for version in versions
-            if (names := _own_names(_operators(session, version)))
-        ),
-    )
+    conditions = []
+    for version in versions:
+        operators = _get_operators(session, version)
+        own = [task_id for task_id, (module, _) in operators.items() if module.startswith(PACKAGE_PREFIX)]
+        if own:
+            conditions.append(and_(ti.dag_version_id == version, ti.task_id.in_(own)))
+    return or_(false(), *conditions)
 
 
-def _own_names(operators: Operators) -> Sequence[str]:
-    return [task_id for task_id, (module, _) in operators.items() if module.startswith(OWN_PACKAGE)]
-
-
-_known: dict[UUID, Operators] = {}
-_KNOWN_AT_MOST = 128
-
-
-def _operators(session: Session, version: UUID | None) -> Operators:
-    """The operators of a DAG version, which never change once a task instance has one."""
+def _get_operators(session: Session, version: UUID | None) -> Operators:
+    """Return the operators of a DAG version. They do not change once a task instance has the version."""
     if version is None:
         return {}
-    if version not in _known:
+    operators = _operators_cache.get(version)
+    if operators is None:
         stored = session.scalar(select(SerializedDagModel).where(SerializedDagModel.dag_version_id == version))
         if stored is None:
             return {}
-        while len(_known) >= _KNOWN_AT_MOST:
-            _known.pop(next(iter(_known)))
-        _known[version] = read_operators(stored.data)
-    return _known[version]
-
-
-def read_operators(data: Any) -> Operators:
-    """The operators of a serialized DAG, as the dag processor stored it: no code of the DAG is loaded."""
-    operators: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    for entry in data["dag"]["tasks"]:
-        task = entry.get("__var", entry)
-        arguments = {**task, **task.get("partial_kwargs", {})} if task.get("_is_mapped") else task
-        module = task.get("_task_module", "")
-        own = module.startswith(OWN_PACKAGE)
-        plain = {key: value for key, value in arguments.items() if own and _is_plain(value)}
-        operators[task["task_id"]] = (module, plain)
+        while len(_operators_cache) >= _OPERATORS_CACHE_SIZE:
+            # Another thread may remove the same one.
+            _operators_cache.pop(next(iter(_operators_cache)), None)
+        operators = _operators_cache[version] = parse_operators(stored.data)
     return operators
 
 

@@ -1,4 +1,4 @@
-"""Plays a landed file: opens what was granted and nothing else, and serves ranges of it in constant memory."""
+"""Stream a saved video: open an authorized file, and read byte ranges of it in constant memory."""
 
 from __future__ import annotations
 
@@ -12,125 +12,131 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from airflow_provider_grokvideo.plugins.preview.access import Grant, Location
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from airflow_provider_grokvideo.plugins.preview.access import AuthorizedFile, Location
 
 log = logging.getLogger(__name__)
 
-CHUNK = 256 * 1024
+CHUNK_SIZE = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)\Z")
-_FAR = 10**18
-"""Behind the end of every file."""
+_MAX_DIGITS = 18
+_BEYOND_ANY_FILE = 10**_MAX_DIGITS
 
 
-class Unavailable(Exception):
-    """The file may be shown but cannot be; says why."""
+class MediaUnavailable(Exception):
+    """The preview may play the file, but cannot read it. The text says why."""
 
 
-class Unsatisfiable(Exception):
-    """No byte of the range exists."""
+class RangeNotSatisfiable(Exception):
+    """The file has no byte of the requested range."""
 
 
 @dataclass(frozen=True)
-class Span:
-    """Bytes of a file, both ends included, as HTTP counts them."""
+class ByteRange:
+    """A range of bytes in a file. It includes both ends, as in HTTP."""
 
     first: int
     last: int
 
     @property
     def length(self) -> int:
-        """How many bytes."""
+        """The number of bytes."""
         return self.last - self.first + 1
 
 
-def parse_range(header: str | None, size: int) -> Span | None:
-    """The one range that a request asks for; ``None`` for the whole file.
+def parse_range(header: str | None, size: int) -> ByteRange | None:
+    """Parse a ``Range`` header; return ``None`` for the whole file.
 
-    What is malformed or asks for several ranges is answered with the whole, as RFC 9110, 14.2 allows.
+    A header that is malformed or requests several ranges is ignored, as RFC 9110, 14.2 allows.
 
-    :raises Unsatisfiable: the range begins behind the end.
+    :param size: bytes of the file.
+    :raises RangeNotSatisfiable: the range begins after the end.
     """
     match = _RANGE.match((header or "").strip())
     if not match or match.groups() == ("", ""):
         return None
-    first, last = map(_position, match.groups())
+    first, last = map(_parse_position, match.groups())
     if first is None:
         if not last:
-            raise Unsatisfiable
-        return Span(max(0, size - last), size - 1)
+            raise RangeNotSatisfiable
+        return ByteRange(max(0, size - last), size - 1)
     if last is not None and last < first:
         return None
     if first >= size:
-        raise Unsatisfiable
-    return Span(first, size - 1 if last is None else min(last, size - 1))
+        raise RangeNotSatisfiable
+    return ByteRange(first, size - 1 if last is None else min(last, size - 1))
 
 
-def _position(digits: str) -> int | None:
-    """Return the number, of however many digits; ``None`` for none."""
-    if not digits:
-        return None
-    significant = digits.lstrip("0")
-    return int(significant or "0") if len(significant) <= 18 else _FAR
+def open_authorized(file: AuthorizedFile) -> IO[bytes]:
+    """Open an authorized file for reading.
 
-
-def open_granted(grant: Grant) -> IO[bytes]:
-    """The file, open for reading.
-
-    :raises Unavailable: it is gone, or not the one that was recorded, or no video, or a link leads out of its place.
+    :raises MediaUnavailable: the file is missing, was replaced, is not a video, or a link leads out of the allowed
+        location.
     """
     try:
         with ExitStack() as on_failure:
-            file = _open_local(grant) if grant.location.scheme == "file" else _open_remote(grant)
-            on_failure.callback(file.close)
-            _check_content(file, grant)
+            stream = _open_local(file) if file.location.scheme == "file" else _open_remote(file)
+            on_failure.callback(stream.close)
+            _check_content(stream, file)
             on_failure.pop_all()
-            return file
-    except Unavailable:
+            return stream
+    except MediaUnavailable:
         raise
     except FileNotFoundError as error:
-        raise Unavailable("the file does not exist, or not on the machine of Airflow's API server") from error
-    except Exception as error:  # each filesystem raises errors of its own, for want of a provider or connection too
-        log.warning("%s cannot be read for its preview: %s", grant.uri, error)
-        raise Unavailable(f"the file cannot be read: {type(error).__name__}") from error
+        raise MediaUnavailable("the file does not exist, or not on the machine of Airflow's API server") from error
+    except Exception as error:  # Each filesystem raises its own errors, also for a missing provider or connection.
+        log.warning("The preview cannot read %s: %s", file.uri, error)
+        raise MediaUnavailable(f"the file cannot be read: {type(error).__name__}") from error
 
 
-def _check_content(file: IO[bytes], grant: Grant) -> None:
-    if file.seek(0, os.SEEK_END) != grant.size_bytes:
-        raise Unavailable("the file has been replaced since the task recorded it")
-    file.seek(0)
-    # Whatever a task claims to have recorded, nothing but a video ever leaves this server.
-    if file.read(8)[4:] != b"ftyp":
-        raise Unavailable("the file is no MP4 video")
-
-
-def chunks(file: IO[bytes], span: Span) -> Iterator[bytes]:
-    """The bytes of a range; closes the file."""
-    with file:
-        file.seek(span.first)
-        left = span.length
-        while left and (chunk := file.read(min(CHUNK, left))):
+def read_range(stream: IO[bytes], byte_range: ByteRange) -> Iterator[bytes]:
+    """Yield the bytes of a range in chunks, then close the file."""
+    with stream:
+        stream.seek(byte_range.first)
+        left = byte_range.length
+        while left and (chunk := stream.read(min(CHUNK_SIZE, left))):
             left -= len(chunk)
             yield chunk
 
 
-def _open_local(grant: Grant) -> IO[bytes]:
-    real = _path(grant.location).resolve(strict=True)
-    if grant.within == grant.location:
-        allowed = real == _path(grant.within).parent.resolve() / grant.within.parts[-1]
+def _parse_position(digits: str) -> int | None:
+    """Return a number with any count of digits; ``None`` for no digits."""
+    if not digits:
+        return None
+    significant = digits.lstrip("0")
+    # Python refuses to convert thousands of digits.
+    return int(significant or "0") if len(significant) <= _MAX_DIGITS else _BEYOND_ANY_FILE
+
+
+def _check_content(stream: IO[bytes], file: AuthorizedFile) -> None:
+    if stream.seek(0, os.SEEK_END) != file.size_bytes:
+        raise MediaUnavailable("the file has been replaced since the task recorded it")
+    stream.seek(0)
+    # A task can record any path, so the server sends nothing but MP4 files.
+    if stream.read(8)[4:] != b"ftyp":
+        raise MediaUnavailable("the file is not an MP4 video")
+
+
+def _open_local(file: AuthorizedFile) -> IO[bytes]:
+    path = _local_path(file.location).resolve(strict=True)
+    allowed_by = _local_path(file.allowed_by)
+    if file.allowed_by == file.location:
+        allowed = path == allowed_by.parent.resolve() / allowed_by.name
     else:
-        allowed = real.is_relative_to(_path(grant.within).resolve())
+        allowed = path.is_relative_to(allowed_by.resolve())
     if not allowed:
-        raise Unavailable("a link leads out of the place where videos may lie")
-    descriptor = _open_without_links(real)
-    file = os.fdopen(descriptor, "rb", buffering=0)
+        raise MediaUnavailable("a link leads out of the allowed location")
+    descriptor = _open_without_links(path)
+    stream = os.fdopen(descriptor, "rb", buffering=0)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
-        raise Unavailable("this is no file")
-    return file
+        stream.close()
+        raise MediaUnavailable("this is not a file")
+    return stream
 
 
 def _open_without_links(path: Path) -> int:
-    """Open a resolved path segment by segment: any of them may have become a link since it was resolved."""
+    """Open a resolved path one segment at a time: a segment may have become a link after the path was resolved."""
     search = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     directory = os.open("/", search)
     try:
@@ -138,21 +144,19 @@ def _open_without_links(path: Path) -> int:
             inner = os.open(part, search, dir_fd=directory)
             os.close(directory)
             directory = inner
-        # Without blocking: a pipe would keep the thread for ever.
+        # O_NONBLOCK, because opening a named pipe would block the thread.
         return os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     finally:
         os.close(directory)
 
 
-def _open_remote(grant: Grant) -> IO[bytes]:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    path = ObjectStoragePath(grant.uri)
-    # Through Airflow's own registry: no other protocol that fsspec knows is ever spoken. Without a cache each
-    # read asks for its own bytes, and memory stays flat.
-    file: IO[bytes] = path.fs.open(path.path, "rb", cache_type="none", block_size=CHUNK)
-    return file
+def _open_remote(file: AuthorizedFile) -> IO[bytes]:
+    path = ObjectStoragePath(file.uri)
+    # Airflow's registry limits the protocols that fsspec may use. Without a cache each read fetches only its own
+    # bytes, so that memory stays constant.
+    stream: IO[bytes] = path.fs.open(path.path, "rb", cache_type="none", block_size=CHUNK_SIZE)
+    return stream
 
 
-def _path(location: Location) -> Path:
+def _local_path(location: Location) -> Path:
     return Path("/", *location.parts)

@@ -135,7 +135,7 @@ function stage(card, state) {
   const { video, said, node } = card;
   const box = node.querySelector(".stage");
   const remote = video.video?.url ?? (video.state === "submitted" && said?.state === "done" ? said.url : null);
-  const source = video.video?.kind === "landed" ? `${place(video)}/media` : remote;
+  const source = video.video?.kind === "saved" ? `${place(video)}/media` : remote;
   const playing = box.querySelector("video");
   // A player is left alone for as long as it shows the same video: somebody may be watching.
   if (source && playing?.dataset.source === source) return;
