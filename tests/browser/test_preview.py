@@ -109,7 +109,7 @@ def test_the_gallery_shows_every_video_of_the_run(
     frame.get_by_text("rejected by content moderation").wait_for()
     names = frame.locator(".name").all_inner_texts()
     assert names == ["landed", "refused", "scenes [0]", "scenes [1]", "scenes [2]", "slow", "unlanded"]
-    assert "7 videos · 5 done · 1 refused by moderation · 1 rendering · $0.35" in frame.locator("#summary").inner_text()
+    assert "7 videos · 5 done · 1 rejected by moderation · 1 rendering · $0.35" in frame.locator("#summary").inner_text()
     assert page.problems == []
     page.wait_for_timeout(1500)
     page.screenshot(path=images / f"preview-run-{theme}.png")
@@ -143,7 +143,7 @@ def test_a_refused_video_says_why(run_id: str, open_page: OpenPage, images: Path
     page, frame = open_page(of_task(run_id, "refused"), theme=theme)
 
     frame.get_by_text("rejected by content moderation").wait_for()
-    assert "Refused by moderation" in frame.locator(".state").inner_text()
+    assert "Rejected by moderation" in frame.locator(".state").inner_text()
     page.screenshot(path=images / f"preview-refused-{theme}.png")
 
 
