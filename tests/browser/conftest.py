@@ -27,7 +27,7 @@ FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-ne
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip where there is no browser, but never where nobody would notice."""
+    """Skip the tests if there is no browser, except in CI."""
     if CHROMIUM or os.environ.get("CI"):
         return
     for item in items:
@@ -36,32 +36,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @dataclass
-class Stage:
-    """What the browser tests play on."""
+class BrowserEnv:
+    """The Airflow, the sandbox and the users of the browser tests."""
 
     airflow: AirflowStack
     slow: Sandbox
     videos: Path
     root: Path
-    stranger: AirflowClient
+    unprivileged_client: AirflowClient
 
     @property
     def client(self) -> AirflowClient:
         return self.airflow.client
 
     def get(self, path: str, client: AirflowClient | None = None, method: str = "GET", **kwargs: Any) -> Any:
-        """Ask the preview itself, as admin unless another user is given."""
+        """Send a request to the preview, as admin unless another client is given."""
         client = client or self.client
         return client._http.request(method, f"{self.airflow.base_url}/grokvideo{path}", timeout=30, **kwargs)
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def browser_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserEnv]:
     """Return the running stack."""
     home = tmp_path_factory.mktemp("airflow")
     root, dags = (tmp_path_factory.mktemp(name) for name in ("root", "dags"))
-    shutil.copy(HERE / "films.py", dags)
-    # A short path: it is to be read in the screenshots.
+    shutil.copy(HERE / "video_dags.py", dags)
+    # A short path, because the screenshots show it.
     with (
         tempfile.TemporaryDirectory(prefix="videos-") as folder,
         Sandbox(seed=7) as fast,
@@ -70,42 +70,42 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         env = {
             "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "AIRFLOW__CORE__AUTH_MANAGER": "guarded_auth_manager.GuardedAuthManager",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,stranger:viewer",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,unprivileged:viewer",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__GROKVIDEO__PREVIEW_ROOTS": f"file://{root}/",
             "AIRFLOW_CONN_GROKVIDEO_DEFAULT": _connection(fast),
             "AIRFLOW_CONN_GROKVIDEO_SLOW": _connection(slow),
-            "FILMS_OUTPUT": f"file://{folder}",
+            "VIDEOS_OUTPUT": f"file://{folder}",
         }
         with AirflowStack(home, dags, env) as airflow:
-            password = json.loads((home / "passwords.json").read_text())["stranger"]
-            stranger = AirflowClient(airflow.base_url, "stranger", password)
-            stranger.login()
-            yield Stage(airflow, slow, Path(folder), root, stranger)
+            password = json.loads((home / "passwords.json").read_text())["unprivileged"]
+            unprivileged_client = AirflowClient(airflow.base_url, "unprivileged", password)
+            unprivileged_client.login()
+            yield BrowserEnv(airflow, slow, Path(folder), root, unprivileged_client)
 
 
 @pytest.fixture(scope="session")
-def run_id(stage: Stage) -> str:
-    """Return a run of the DAG ``films`` in which all has happened that will."""
-    run = stage.client.trigger("films")
+def run_id(browser_env: BrowserEnv) -> str:
+    """Return a run of the DAG ``videos`` whose tasks have all reached their last state."""
+    run = browser_env.client.trigger("videos")
     for task_id, state in {
-        "landed": "success", "unlanded": "success", "other": "success", "refused": "failed", "slow": "deferred"
+        "saved": "success", "unsaved": "success", "other": "success", "moderated": "failed", "slow": "deferred"
     }.items():  # fmt: skip
-        stage.client.wait_for_task("films", run, task_id, state, timeout=120)
+        browser_env.client.wait_for_task("videos", run, task_id, state, timeout=120)
     for index in range(3):
-        stage.client.wait_for_task("films", run, "scenes", "success", map_index=index, timeout=120)
+        browser_env.client.wait_for_task("videos", run, "scenes", "success", map_index=index, timeout=120)
     return run
 
 
 @pytest.fixture(scope="session")
-def behind_base_path(stage: Stage) -> Iterator[str]:
-    """Return the address of a second API server of the same Airflow, which lies behind a path."""
+def behind_base_path(browser_env: BrowserEnv) -> Iterator[str]:
+    """Return the URL of a second API server of the same Airflow, behind a base path."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/air/flow"
-    env = {**stage.airflow.env, "AIRFLOW__API__BASE_URL": url, "AIRFLOW__API__PORT": str(port)}
-    log = stage.airflow.home / "logs" / "api-server-base-path.log"
-    child = Child("api-server", stage.airflow._command("api-server"), env, log, stage.airflow.home)
-    client = AirflowClient(url, "admin", stage.airflow.password)
+    env = {**browser_env.airflow.env, "AIRFLOW__API__BASE_URL": url, "AIRFLOW__API__PORT": str(port)}
+    log = browser_env.airflow.home / "logs" / "api-server-base-path.log"
+    child = Child("api-server", browser_env.airflow._command("api-server"), env, log, browser_env.airflow.home)
+    client = AirflowClient(url, "admin", browser_env.airflow.password)
     try:
         wait_until(lambda: _answers(client, child), timeout=90, what="the API server behind a base path")
         yield url
@@ -115,7 +115,7 @@ def behind_base_path(stage: Stage) -> Iterator[str]:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Return where screenshots go: into the documentation only where that is asked for, as each run's differ."""
+    """Return the directory for screenshots: the documentation only on request, because each run's images differ."""
     return ROOT / "docs" / "images" if os.environ.get("UPDATE_IMAGES") else tmp_path
 
 
@@ -124,7 +124,7 @@ def browser() -> Iterator[Any]:
     """Return a headless Chromium."""
     from playwright.sync_api import sync_playwright
 
-    assert CHROMIUM, "CI is set, so Chromium must be there"
+    assert CHROMIUM, "CI is set, so Chromium must be installed"
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium

@@ -7,13 +7,13 @@ from typing import Any
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
-STRANGER = "stranger"
+UNPRIVILEGED_USER = "unprivileged"
 
 
 class GuardedAuthManager(SimpleAuthManager):
     """The simple auth manager, except for one user."""
 
     def is_authorized_dag(self, *, user: Any, access_entity: DagAccessEntity | None = None, **kwargs: Any) -> bool:
-        if user.username == STRANGER and access_entity == DagAccessEntity.XCOM:
+        if user.username == UNPRIVILEGED_USER and access_entity == DagAccessEntity.XCOM:
             return False
         return super().is_authorized_dag(user=user, access_entity=access_entity, **kwargs)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from airflow.sdk import Connection
-from conftest import Stage
+from conftest import BrowserEnv
 
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.connection_form import FIELDS
@@ -77,18 +77,18 @@ def api() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def open_list(stage: Stage, browser: Any) -> Iterator[Callable[..., Any]]:
+def open_list(browser_env: BrowserEnv, browser: Any) -> Iterator[Callable[..., Any]]:
     """Return a function that opens the list of connections, signed in."""
     contexts = []
 
     def open_list(theme: str = "light") -> Any:
         context = browser.new_context(viewport={"width": 1280, "height": 1000})
         contexts.append(context)
-        token = stage.client._http.headers["Authorization"].removeprefix("Bearer ")
-        context.add_cookies([{"name": "_token", "value": token, "url": stage.airflow.base_url}])
+        token = browser_env.client._http.headers["Authorization"].removeprefix("Bearer ")
+        context.add_cookies([{"name": "_token", "value": token, "url": browser_env.airflow.base_url}])
         context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
         page = context.new_page()
-        page.goto(f"{stage.airflow.base_url}/connections")
+        page.goto(f"{browser_env.airflow.base_url}/connections")
         return page
 
     yield open_list
@@ -97,14 +97,14 @@ def open_list(stage: Stage, browser: Any) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def added(stage: Stage) -> Iterator[Callable[..., str]]:
+def added(browser_env: BrowserEnv) -> Iterator[Callable[..., str]]:
     """Return a function that stores a connection without the form; all of the test's are deleted after it."""
     names = []
 
     def add(conn_id: str, **fields: Any) -> str:
         names.append(conn_id)
         if fields:
-            stage.client.call(
+            browser_env.client.call(
                 "POST", "/connections", json={"connection_id": conn_id, "conn_type": "grokvideo", **fields}
             )
         return conn_id
@@ -113,7 +113,7 @@ def added(stage: Stage) -> Iterator[Callable[..., str]]:
     for name in names:
         # A form that was not saved has left nothing.
         with suppress(AirflowApiError):
-            stage.client.call("DELETE", f"/connections/{quote(name)}")
+            browser_env.client.call("DELETE", f"/connections/{quote(name)}")
 
 
 def add_connection(page: Any) -> Form:
@@ -134,10 +134,10 @@ def edit_connection(page: Any, conn_id: str) -> Form:
     return form
 
 
-def stored_settings(stage: Stage, conn_id: str) -> tuple[Settings, str | None]:
+def stored_settings(browser_env: BrowserEnv, conn_id: str) -> tuple[Settings, str | None]:
     """What a task makes of the connection in the database: its settings and its ledger's place."""
-    path = stage.airflow.home / f"{conn_id}.json"
-    stage.airflow.run("connections", "export", str(path), "--file-format", "json")
+    path = browser_env.airflow.home / f"{conn_id}.json"
+    browser_env.airflow.run("connections", "export", str(path), "--file-format", "json")
     fields = json.loads(path.read_text())[conn_id]
     connection = Connection(conn_id=conn_id, **fields)
     return settings_of(connection), connection.extra_dejson.get("ledger_path")
@@ -169,7 +169,7 @@ def test_the_form_shows_what_is_needed_and_hides_the_rest(open_list: Callable[..
 
 
 def test_a_connection_is_added_and_edited_through_the_form(
-    stage: Stage, api: Sandbox, open_list: Callable[..., Any], added: Callable[..., str]
+    browser_env: BrowserEnv, api: Sandbox, open_list: Callable[..., Any], added: Callable[..., str]
 ) -> None:
     conn_id = added("filled")
     page = open_list()
@@ -193,7 +193,7 @@ def test_a_connection_is_added_and_edited_through_the_form(
         proxy="http://user:secret@proxy.example:3128",
         verify=False,
     )
-    assert stored_settings(stage, conn_id) == (expected, "s3://bucket/ledger/")
+    assert stored_settings(browser_env, conn_id) == (expected, "s3://bucket/ledger/")
 
     # What is edited changes; what is masked, and not touched, stays.
     form = edit_connection(page, conn_id)
@@ -202,7 +202,7 @@ def test_a_connection_is_added_and_edited_through_the_form(
     form.extra("model").fill("grok-imagine-video")
     form.extra("verify").fill("true")
     form.save()
-    settings, _ = stored_settings(stage, conn_id)
+    settings, _ = stored_settings(browser_env, conn_id)
     assert (settings.model, settings.verify) == ("grok-imagine-video", True)
     assert (settings.api_key, settings.proxy) == (GOOD_KEY, expected.proxy)
 
@@ -211,12 +211,14 @@ def test_a_connection_is_added_and_edited_through_the_form(
     for name in FILLED:
         form.extra(name).fill("")
     form.save()
-    settings, ledger_path = stored_settings(stage, conn_id)
+    settings, ledger_path = stored_settings(browser_env, conn_id)
     assert settings == Settings(base_url=api.base_url, api_key=GOOD_KEY)
     assert not ledger_path
 
 
-def test_only_the_key_is_needed(stage: Stage, open_list: Callable[..., Any], added: Callable[..., str]) -> None:
+def test_only_the_key_is_needed(
+    browser_env: BrowserEnv, open_list: Callable[..., Any], added: Callable[..., str]
+) -> None:
     conn_id = added("only_a_key")
     page = open_list()
     form = add_connection(page)
@@ -226,7 +228,7 @@ def test_only_the_key_is_needed(stage: Stage, open_list: Callable[..., Any], add
     form.save()
     row_of(page, conn_id).wait_for()
 
-    settings, ledger_path = stored_settings(stage, conn_id)
+    settings, ledger_path = stored_settings(browser_env, conn_id)
     assert settings == Settings(base_url="https://api.cometapi.com/grok/v1", api_key=GOOD_KEY)
     assert not ledger_path
 
