@@ -27,7 +27,7 @@ FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-ne
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip where there is no browser, but never where nobody would notice."""
+    """Skip the tests if there is no browser, except in CI."""
     if CHROMIUM or os.environ.get("CI"):
         return
     for item in items:
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass
 class BrowserEnv:
-    """The Airflow, sandbox and folders of the browser tests."""
+    """The Airflow, the sandbox and the users of the browser tests."""
 
     airflow: AirflowStack
     slow: Sandbox
@@ -57,11 +57,11 @@ class BrowserEnv:
 
 @pytest.fixture(scope="session")
 def browser_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserEnv]:
-    """Yield the running environment."""
+    """Return the running stack."""
     home = tmp_path_factory.mktemp("airflow")
     root, dags = (tmp_path_factory.mktemp(name) for name in ("root", "dags"))
-    shutil.copy(HERE / "films.py", dags)
-    # A short path: it is to be read in the screenshots.
+    shutil.copy(HERE / "video_dags.py", dags)
+    # A short path, because the screenshots show it.
     with (
         tempfile.TemporaryDirectory(prefix="videos-") as folder,
         Sandbox(seed=7) as fast,
@@ -75,7 +75,7 @@ def browser_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserEnv
             "AIRFLOW__GROKVIDEO__PREVIEW_ROOTS": f"file://{root}/",
             "AIRFLOW_CONN_GROKVIDEO_DEFAULT": _connection(fast),
             "AIRFLOW_CONN_GROKVIDEO_SLOW": _connection(slow),
-            "FILMS_OUTPUT": f"file://{folder}",
+            "VIDEOS_OUTPUT": f"file://{folder}",
         }
         with AirflowStack(home, dags, env) as airflow:
             password = json.loads((home / "passwords.json").read_text())["unprivileged"]
@@ -86,20 +86,20 @@ def browser_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserEnv
 
 @pytest.fixture(scope="session")
 def run_id(browser_env: BrowserEnv) -> str:
-    """Return a run of the DAG ``films`` after its tasks have reached the expected states."""
-    run = browser_env.client.trigger("films")
+    """Return a run of the DAG ``videos`` whose tasks have all reached their last state."""
+    run = browser_env.client.trigger("videos")
     for task_id, state in {
-        "landed": "success", "unlanded": "success", "other": "success", "refused": "failed", "slow": "deferred"
+        "saved": "success", "unsaved": "success", "other": "success", "moderated": "failed", "slow": "deferred"
     }.items():  # fmt: skip
-        browser_env.client.wait_for_task("films", run, task_id, state, timeout=120)
+        browser_env.client.wait_for_task("videos", run, task_id, state, timeout=120)
     for index in range(3):
-        browser_env.client.wait_for_task("films", run, "scenes", "success", map_index=index, timeout=120)
+        browser_env.client.wait_for_task("videos", run, "scenes", "success", map_index=index, timeout=120)
     return run
 
 
 @pytest.fixture(scope="session")
 def behind_base_path(browser_env: BrowserEnv) -> Iterator[str]:
-    """Return the address of a second API server of the same Airflow, which lies behind a path."""
+    """Return the URL of a second API server of the same Airflow, behind a base path."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/air/flow"
     env = {**browser_env.airflow.env, "AIRFLOW__API__BASE_URL": url, "AIRFLOW__API__PORT": str(port)}
@@ -115,7 +115,7 @@ def behind_base_path(browser_env: BrowserEnv) -> Iterator[str]:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Return where screenshots go: into the documentation only where that is asked for, as each run's differ."""
+    """Return the directory for screenshots: the documentation only on request, because each run's images differ."""
     return ROOT / "docs" / "images" if os.environ.get("UPDATE_IMAGES") else tmp_path
 
 
@@ -124,7 +124,7 @@ def browser() -> Iterator[Any]:
     """Return a headless Chromium."""
     from playwright.sync_api import sync_playwright
 
-    assert CHROMIUM, "CI is set, so Chromium must be there"
+    assert CHROMIUM, "CI is set, so Chromium must be installed"
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium

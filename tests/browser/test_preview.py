@@ -1,4 +1,4 @@
-"""The video preview as somebody sees it in Airflow, and as somebody tries to misuse it."""
+"""The video preview in a real Airflow and a real browser: what users see, and what attackers do not get."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OpenPage = Callable[..., Any]
 
 @pytest.fixture
 def open_page(browser_env: BrowserEnv, browser: Any) -> Iterator[OpenPage]:
-    """Return a function that opens a page of Airflow, signed in, and gives the preview's frame."""
+    """Return a function that opens a page of Airflow, signed in, and returns the page and the preview's frame."""
     contexts = []
 
     def open_page(
@@ -38,7 +38,7 @@ def open_page(browser_env: BrowserEnv, browser: Any) -> Iterator[OpenPage]:
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.on("console", lambda line: page.problems.append(line.text) if "Content Security" in line.text else None)
         page.goto(f"{base}{path}")
-        # A name that no other view of Airflow has; the frame's page is as wide as the tab.
+        # No other view of Airflow has this title.
         return page, page.frame_locator("iframe[title^=Video]")
 
     yield open_page
@@ -48,15 +48,15 @@ def open_page(browser_env: BrowserEnv, browser: Any) -> Iterator[OpenPage]:
 
 def of_task(run_id: str, task_id: str, map_index: int = -1) -> str:
     mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
-    return f"/dags/films/runs/{run_id}/tasks/{task_id}{mapped}/plugin/grokvideo"
+    return f"/dags/videos/runs/{run_id}/tasks/{task_id}{mapped}/plugin/grokvideo"
 
 
-def api_path(run_id: str, task_id: str = "landed", map_index: int = -1, *, dag_id: str = "films") -> str:
+def api_path(run_id: str, task_id: str = "saved", map_index: int = -1, *, dag_id: str = "videos") -> str:
     return f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}"
 
 
 def wait_until_playable(frame: Any, count: int = 1) -> list[float]:
-    """Wait until so many videos are loaded, and return their durations."""
+    """Wait until this many videos are loaded, and return their durations."""
     frame.locator("video").nth(count - 1).wait_for()
     videos = frame.locator("video")
     for index in range(count):
@@ -66,14 +66,14 @@ def wait_until_playable(frame: Any, count: int = 1) -> list[float]:
     return videos.evaluate_all("videos => videos.map((video) => video.duration)")
 
 
-# -- what one sees
+# -- what users see
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_a_landed_video_plays_in_the_tab(
+def test_saved_video_plays_in_the_tab(
     browser_env: BrowserEnv, run_id: str, open_page: OpenPage, images: Path, theme: str
 ) -> None:
-    page, frame = open_page(of_task(run_id, "landed"), theme=theme)
+    page, frame = open_page(of_task(run_id, "saved"), theme=theme)
 
     assert wait_until_playable(frame) == [pytest.approx(2, abs=0.1)]
     video = frame.locator("video")
@@ -98,24 +98,25 @@ def test_a_landed_video_plays_in_the_tab(
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_the_gallery_shows_every_video_of_the_run(
+def test_gallery_shows_every_video_of_the_run(
     browser_env: BrowserEnv, run_id: str, open_page: OpenPage, images: Path, theme: str
 ) -> None:
-    browser_env.slow.set_progress(browser_env.client.xcom("films", run_id, "slow", "request_id"), 42)
-    page, frame = open_page(f"/dags/films/runs/{run_id}/plugin/grokvideo-run", theme=theme, width=1600, height=1400)
+    browser_env.slow.set_progress(browser_env.client.xcom("videos", run_id, "slow", "request_id"), 42)
+    page, frame = open_page(f"/dags/videos/runs/{run_id}/plugin/grokvideo-run", theme=theme, width=1600, height=1400)
 
     assert len(wait_until_playable(frame, 5)) == 5
     frame.get_by_text("42 %").wait_for()
     frame.get_by_text("rejected by content moderation").wait_for()
     names = frame.locator(".name").all_inner_texts()
-    assert names == ["landed", "refused", "scenes [0]", "scenes [1]", "scenes [2]", "slow", "unlanded"]
-    assert "7 videos · 5 done · 1 refused by moderation · 1 rendering · $0.35" in frame.locator("#summary").inner_text()
+    assert names == ["moderated", "saved", "scenes [0]", "scenes [1]", "scenes [2]", "slow", "unsaved"]
+    summary = frame.locator("#summary").inner_text()
+    assert summary == "7 videos · 1 rejected by moderation · 5 done · 1 rendering · $0.35"
     assert page.problems == []
     page.wait_for_timeout(1500)
     page.screenshot(path=images / f"preview-run-{theme}.png")
 
 
-def test_a_mapped_task_has_a_tab_of_its_own(run_id: str, open_page: OpenPage) -> None:
+def test_mapped_task_instance_has_its_own_tab(run_id: str, open_page: OpenPage) -> None:
     _, frame = open_page(of_task(run_id, "scenes", 1))
 
     assert len(wait_until_playable(frame)) == 1
@@ -123,10 +124,10 @@ def test_a_mapped_task_has_a_tab_of_its_own(run_id: str, open_page: OpenPage) ->
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_a_video_still_rendering_shows_its_progress(
+def test_rendering_video_shows_its_progress(
     browser_env: BrowserEnv, run_id: str, open_page: OpenPage, images: Path, theme: str
 ) -> None:
-    request_id = browser_env.client.xcom("films", run_id, "slow", "request_id")
+    request_id = browser_env.client.xcom("videos", run_id, "slow", "request_id")
     browser_env.slow.set_progress(request_id, 42)
     page, frame = open_page(of_task(run_id, "slow"), theme=theme)
     frame.get_by_text("42 %").wait_for()
@@ -139,30 +140,30 @@ def test_a_video_still_rendering_shows_its_progress(
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_a_refused_video_says_why(run_id: str, open_page: OpenPage, images: Path, theme: str) -> None:
-    page, frame = open_page(of_task(run_id, "refused"), theme=theme)
+def test_moderated_video_shows_the_reason(run_id: str, open_page: OpenPage, images: Path, theme: str) -> None:
+    page, frame = open_page(of_task(run_id, "moderated"), theme=theme)
 
     frame.get_by_text("rejected by content moderation").wait_for()
-    assert "Refused by moderation" in frame.locator(".state").inner_text()
-    page.screenshot(path=images / f"preview-refused-{theme}.png")
+    assert "Rejected by moderation" in frame.locator(".state").inner_text()
+    page.screenshot(path=images / f"preview-moderated-{theme}.png")
 
 
-def test_a_video_that_was_not_landed_plays_from_the_api(run_id: str, open_page: OpenPage) -> None:
-    page, frame = open_page(of_task(run_id, "unlanded"))
+def test_video_that_was_not_saved_plays_from_the_api(run_id: str, open_page: OpenPage) -> None:
+    page, frame = open_page(of_task(run_id, "unsaved"))
 
     assert wait_until_playable(frame) == [pytest.approx(1, abs=0.1)]
     assert "/grokvideo/" not in frame.locator("video").evaluate("video => video.currentSrc")
     assert page.problems == []
 
 
-def test_a_task_of_another_kind_makes_no_video(run_id: str, open_page: OpenPage) -> None:
+def test_task_of_another_operator_has_no_video(run_id: str, open_page: OpenPage) -> None:
     _, frame = open_page(of_task(run_id, "other"))
 
     frame.get_by_text("This task makes no video.").wait_for()
 
 
-def test_the_page_follows_a_change_of_theme(run_id: str, open_page: OpenPage) -> None:
-    page, frame = open_page(of_task(run_id, "landed"))
+def test_page_follows_a_change_of_theme(run_id: str, open_page: OpenPage) -> None:
+    page, frame = open_page(of_task(run_id, "saved"))
     wait_until_playable(frame)
     before = frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
 
@@ -172,14 +173,14 @@ def test_the_page_follows_a_change_of_theme(run_id: str, open_page: OpenPage) ->
     assert frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor") != before
 
 
-def test_the_page_fits_a_narrow_window(run_id: str, browser_env: BrowserEnv, open_page: OpenPage) -> None:
-    page, _ = open_page(f"/grokvideo/dags/films/runs/{run_id}", width=360)
+def test_page_fits_a_narrow_window(run_id: str, browser_env: BrowserEnv, open_page: OpenPage) -> None:
+    page, _ = open_page(f"/grokvideo/dags/videos/runs/{run_id}", width=360)
 
     page.locator("video").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_everything_can_be_reached_with_the_keyboard(run_id: str, open_page: OpenPage) -> None:
+def test_player_is_reached_with_the_keyboard(run_id: str, open_page: OpenPage) -> None:
     page, _ = open_page(f"/grokvideo{api_path(run_id)}")
     page.locator("video").wait_for()
 
@@ -188,39 +189,39 @@ def test_everything_can_be_reached_with_the_keyboard(run_id: str, open_page: Ope
     assert page.evaluate("document.activeElement.tagName") == "VIDEO"
 
 
-def test_it_works_behind_a_base_path(run_id: str, behind_base_path: str, open_page: OpenPage) -> None:
-    page, frame = open_page(of_task(run_id, "landed"), base=behind_base_path)
+def test_preview_works_behind_a_base_path(run_id: str, behind_base_path: str, open_page: OpenPage) -> None:
+    page, frame = open_page(of_task(run_id, "saved"), base=behind_base_path)
 
     assert len(wait_until_playable(frame)) == 1
     assert frame.locator("video").evaluate("video => video.currentSrc").startswith(f"{behind_base_path}/grokvideo/")
     assert page.problems == []
-    _, gallery = open_page(f"/dags/films/runs/{run_id}/plugin/grokvideo-run", base=behind_base_path)
+    _, gallery = open_page(f"/dags/videos/runs/{run_id}/plugin/grokvideo-run", base=behind_base_path)
     wait_until_playable(gallery, 5)
 
 
-def test_a_user_who_may_not_read_xcoms_is_told_so(browser_env: BrowserEnv, run_id: str, open_page: OpenPage) -> None:
-    _, frame = open_page(of_task(run_id, "landed"), client=browser_env.unprivileged_client)
+def test_user_without_xcom_access_gets_a_message(browser_env: BrowserEnv, run_id: str, open_page: OpenPage) -> None:
+    _, frame = open_page(of_task(run_id, "saved"), client=browser_env.unprivileged_client)
 
     frame.get_by_text("You may not see the videos of this DAG.").wait_for()
     assert frame.locator("video").count() == 0
 
 
-# -- who may ask
+# -- who has access
 
 
-ROUTES = ["", "/videos", "/tasks/landed/-1", "/tasks/landed/-1/videos", "/tasks/landed/-1/progress"]
-ROUTES += ["/tasks/landed/-1/media"]
+ROUTES = ["", "/videos", "/tasks/saved/-1", "/tasks/saved/-1/videos", "/tasks/saved/-1/progress"]
+ROUTES += ["/tasks/saved/-1/media"]
 
 
 @pytest.mark.parametrize(("route", "method"), [*((route, "GET") for route in ROUTES), (ROUTES[-1], "HEAD")])
-def test_every_route_asks_airflow_who_this_is(browser_env: BrowserEnv, run_id: str, route: str, method: str) -> None:
-    run = f"/dags/films/runs/{run_id}"
+def test_every_route_checks_the_users_access(browser_env: BrowserEnv, run_id: str, route: str, method: str) -> None:
+    run = f"/dags/videos/runs/{run_id}"
     anonymous = AirflowClient(browser_env.airflow.base_url, "nobody", "")
 
     assert browser_env.get(run + route, method=method).status_code == 200
     assert browser_env.get(run + route, browser_env.unprivileged_client, method).status_code == 403
     assert browser_env.get(run + route, anonymous, method).status_code == 401
-    assert browser_env.get(f"/dags/films/runs/none{route}", method=method).status_code == 404
+    assert browser_env.get(f"/dags/videos/runs/none{route}", method=method).status_code == 404
     assert browser_env.get(f"/dags/none/runs/{run_id}{route}", method=method).status_code == 404
     assert (
         browser_env.get(f"/dags/none/runs/{run_id}{route}", browser_env.unprivileged_client, method).status_code == 403
@@ -229,44 +230,44 @@ def test_every_route_asks_airflow_who_this_is(browser_env: BrowserEnv, run_id: s
 
 
 @pytest.mark.parametrize(
-    "task", ["none/-1", "landed/0", "landed/x", "scenes/3", "scenes/-1", "landed/-2", "landed/1e9", "landed/%00"]
+    "task", ["none/-1", "saved/0", "saved/x", "scenes/3", "scenes/-1", "saved/-2", "saved/1e9", "saved/%00"]
 )
 @pytest.mark.parametrize("route", ["", "/videos", "/media", "/progress"])
-def test_what_does_not_exist_is_not_found(browser_env: BrowserEnv, run_id: str, task: str, route: str) -> None:
-    assert browser_env.get(f"/dags/films/runs/{run_id}/tasks/{task}{route}").status_code == 404
+def test_missing_task_instance_is_not_found(browser_env: BrowserEnv, run_id: str, task: str, route: str) -> None:
+    assert browser_env.get(f"/dags/videos/runs/{run_id}/tasks/{task}{route}").status_code == 404
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/static/..%2f..%2fpreview.py",
-        "/static/%2e%2e/preview.py",
-        "/static/../preview.py",
+        "/static/..%2froutes.py",
+        "/static/%2e%2e/routes.py",
+        "/static/../routes.py",
         "/static/%2fetc%2fpasswd",
         "/static/video.html",
-        "/dags/films/runs/{run}/tasks/landed/-1/media/..%2f..%2f..%2fetc%2fpasswd",
-        "/dags/films/runs/{run}/tasks/..%2flanded/-1/media",
+        "/dags/videos/runs/{run}/tasks/saved/-1/media/..%2f..%2f..%2fetc%2fpasswd",
+        "/dags/videos/runs/{run}/tasks/..%2fsaved/-1/media",
         "/dags/~/runs/~/videos",
-        "/dags/%7E/runs/{run}/tasks/landed/-1/media",
+        "/dags/%7E/runs/{run}/tasks/saved/-1/media",
         "/openapi.json",
         "/docs",
     ],
 )
 def test_no_path_in_a_request_is_opened(browser_env: BrowserEnv, run_id: str, path: str) -> None:
-    answer = browser_env.get(path.replace("{run}", run_id))
+    response = browser_env.get(path.replace("{run}", run_id))
 
-    assert "def " not in answer.text
-    assert "root:" not in answer.text
-    # What is no path of the preview any more is Airflow's own page.
-    assert answer.status_code == 404 or '<div id="root"' in answer.text
-
-
-# -- what is sent
+    assert "def " not in response.text
+    assert "root:" not in response.text
+    # A path outside the preview gets Airflow's own page.
+    assert response.status_code == 404 or '<div id="root"' in response.text
 
 
-def test_a_range_is_answered_as_one(browser_env: BrowserEnv, run_id: str) -> None:
+# -- responses
+
+
+def test_range_request_gets_the_range(browser_env: BrowserEnv, run_id: str) -> None:
     path = f"{api_path(run_id)}/media"
-    result = browser_env.client.xcom("films", run_id, "landed")
+    result = browser_env.client.xcom("videos", run_id, "saved")
     content = Path(result["path"].removeprefix("file://")).read_bytes()
 
     whole = browser_env.get(path, headers={"Accept-Encoding": "gzip"})
@@ -294,20 +295,20 @@ def test_a_range_is_answered_as_one(browser_env: BrowserEnv, run_id: str) -> Non
     assert "sandbox" in whole.headers["Content-Security-Policy"]
 
 
-def test_nothing_of_the_connection_reaches_the_browser(browser_env: BrowserEnv, run_id: str) -> None:
+def test_api_key_does_not_reach_the_browser(browser_env: BrowserEnv, run_id: str) -> None:
     for route in ROUTES[:-1]:
-        assert browser_env.slow.api_key not in browser_env.get(f"/dags/films/runs/{run_id}{route}").text
+        assert browser_env.slow.api_key not in browser_env.get(f"/dags/videos/runs/{run_id}{route}").text
 
 
 # -- what is not shown
 
 
 @pytest.fixture
-def landed(browser_env: BrowserEnv) -> Iterator[Callable[..., Any]]:
-    """Return a function that gives the preview of ``landed`` after its result was changed by hand."""
-    run = browser_env.client.trigger("films")
-    browser_env.client.wait_for_task("films", run, "landed", "success", timeout=120)
-    entry = f"/dags/films/dagRuns/{quote(run, safe='')}/taskInstances/landed/xcomEntries/return_value"
+def media_of(browser_env: BrowserEnv) -> Iterator[Callable[..., Any]]:
+    """Return a function that edits the result of the task ``saved`` and requests its media."""
+    run = browser_env.client.trigger("videos")
+    browser_env.client.wait_for_task("videos", run, "saved", "success", timeout=120)
+    entry = f"/dags/videos/dagRuns/{quote(run, safe='')}/taskInstances/saved/xcomEntries/return_value"
 
     def patched(entry: str, value: dict[str, Any]) -> bool:
         try:
@@ -318,25 +319,25 @@ def landed(browser_env: BrowserEnv) -> Iterator[Callable[..., Any]]:
             return False
         return True
 
-    def forge(path: str, file: Path | None = None) -> Any:
+    def edit_and_get(path: str, file: Path | None = None) -> Any:
         value = {"request_id": "r", "status": "done", "path": path}
         value["size_bytes"] = file.stat().st_size if file else 10
-        browser_env.client.wait_until(lambda: patched(entry, value), 30, "SQLite to be free for a write")
-        if isinstance(browser_env.client.xcom("films", run, "landed"), str):
-            pytest.skip("this Airflow's API makes a text of a result that is changed by hand")
+        browser_env.client.wait_until(lambda: patched(entry, value), 30, "SQLite to accept a write")
+        if isinstance(browser_env.client.xcom("videos", run, "saved"), str):
+            pytest.skip("this Airflow's API converts an edited result to a text")
         return browser_env.get(f"{api_path(run)}/media")
 
-    yield forge
-    browser_env.client.call("PATCH", f"/dags/films/dagRuns/{quote(run, safe='')}", json={"state": "failed"})
+    yield edit_and_get
+    browser_env.client.call("PATCH", f"/dags/videos/dagRuns/{quote(run, safe='')}", json={"state": "failed"})
 
 
-def test_a_result_changed_by_hand_opens_nothing_outside(
-    browser_env: BrowserEnv, run_id: str, landed: Callable[..., Any], tmp_path: Path
+def test_edited_result_opens_no_other_file(
+    browser_env: BrowserEnv, run_id: str, media_of: Callable[..., Any], tmp_path: Path
 ) -> None:
-    film = Path(browser_env.client.xcom("films", run_id, "landed")["path"].removeprefix("file://"))
+    video_file = Path(browser_env.client.xcom("videos", run_id, "saved")["path"].removeprefix("file://"))
     secret = tmp_path / "secret.mp4"
-    secret.write_bytes(film.read_bytes())
-    own = browser_env.videos / "films"
+    secret.write_bytes(video_file.read_bytes())
+    own = browser_env.videos / "videos"
     (own / "link.mp4").unlink(missing_ok=True)
     (own / "link.mp4").symlink_to(secret)
     (own / "up").unlink(missing_ok=True)
@@ -344,12 +345,12 @@ def test_a_result_changed_by_hand_opens_nothing_outside(
     passwd = Path("/etc/passwd")
     (own / "passwd.mp4").write_bytes(passwd.read_bytes())
     in_root = browser_env.root / f"{uuid.uuid4()}.mp4"
-    in_root.write_bytes(film.read_bytes())
+    in_root.write_bytes(video_file.read_bytes())
     other_dag = next((browser_env.videos / "scenes").glob("*.mp4"))
 
-    # What may be shown is, or all that follows would prove nothing.
-    assert landed(f"file://{film}", film).content == film.read_bytes()
-    assert landed(f"file://{in_root}", in_root).content == film.read_bytes()
+    # The allowed files are sent. Otherwise the checks below would prove nothing.
+    assert media_of(f"file://{video_file}", video_file).content == video_file.read_bytes()
+    assert media_of(f"file://{in_root}", in_root).content == video_file.read_bytes()
 
     for path, file in {
         "file:///etc/passwd": passwd,
@@ -360,53 +361,55 @@ def test_a_result_changed_by_hand_opens_nothing_outside(
         f"file://{own}/..%2fscenes%2f{other_dag.name}": other_dag,
         f"file://{browser_env.root}/../{secret.name}": secret,
         f"file://{other_dag}": other_dag,
-        f"simplecache::file://{film}": film,
-        f"http://127.0.0.1:1/{film.name}": film,
-        "s3://bucket/films/v.mp4": film,
+        f"simplecache::file://{video_file}": video_file,
+        f"http://127.0.0.1:1/{video_file.name}": video_file,
+        "s3://bucket/videos/v.mp4": video_file,
     }.items():
-        answer = landed(path, file)
-        assert answer.status_code == 403, path
-        assert answer.headers["Content-Type"] == "application/json"
+        response = media_of(path, file)
+        assert response.status_code == 403, path
+        assert response.headers["Content-Type"] == "application/json"
     for path, file in {
         f"file://{own}/link.mp4": secret,
         f"file://{own}/up/secret.mp4": secret,
         f"file://{own}/passwd.mp4": passwd,
-        f"file://{own}/none.mp4": film,
-        f"file://{own}/": film,
-        f"file://{film}": secret.parent,
+        f"file://{own}/none.mp4": video_file,
+        f"file://{own}/": video_file,
+        f"file://{video_file}": secret.parent,
     }.items():
-        answer = landed(path, file)
-        assert answer.status_code in {403, 404}, path
-        assert answer.headers["Content-Type"] == "application/json"
+        response = media_of(path, file)
+        assert response.status_code in {403, 404}, path
+        assert response.headers["Content-Type"] == "application/json"
 
 
-def test_a_result_that_another_operator_returns_is_not_shown(browser_env: BrowserEnv, run_id: str) -> None:
-    result = browser_env.client.xcom("films", run_id, "landed")
-    forger = browser_env.client.trigger("forgers", {"result": result})
-    assert browser_env.client.wait_for_run("forgers", forger) == "success"
-    assert browser_env.client.xcom("forgers", forger, "forged")["path"] == result["path"]
+def test_result_of_another_operator_is_not_shown(browser_env: BrowserEnv, run_id: str) -> None:
+    result = browser_env.client.xcom("videos", run_id, "saved")
+    other_run = browser_env.client.trigger("forgers", {"result": result})
+    assert browser_env.client.wait_for_run("forgers", other_run) == "success"
+    assert browser_env.client.xcom("forgers", other_run, "forged")["path"] == result["path"]
 
-    media = browser_env.get(f"{api_path(forger, 'forged', dag_id='forgers')}/media")
-    listed = browser_env.get(f"/dags/forgers/runs/{forger}/videos")
-    single = browser_env.get(f"{api_path(forger, 'forged', dag_id='forgers')}/videos")
+    media = browser_env.get(f"{api_path(other_run, 'forged', dag_id='forgers')}/media")
+    listed = browser_env.get(f"/dags/forgers/runs/{other_run}/videos")
+    single = browser_env.get(f"{api_path(other_run, 'forged', dag_id='forgers')}/videos")
 
     assert media.status_code == 404
     assert listed.json() == single.json() == {"videos": [], "more": False}
-    asked = browser_env.get(f"{api_path(forger, 'forged', dag_id='forgers')}/progress").json()
-    assert asked["state"] == "unknown"
+    progress = browser_env.get(f"{api_path(other_run, 'forged', dag_id='forgers')}/progress").json()
+    assert progress["state"] == "unknown"
 
 
-def test_a_sensor_shows_what_it_landed(browser_env: BrowserEnv, run_id: str) -> None:
-    request_id = browser_env.client.xcom("films", run_id, "unlanded", "request_id")
-    watcher = browser_env.client.trigger("watchers", {"request_id": request_id})
-    assert browser_env.client.wait_for_run("watchers", watcher, timeout=120) == "success"
+def test_sensor_shows_its_saved_video(browser_env: BrowserEnv, run_id: str) -> None:
+    request_id = browser_env.client.xcom("videos", run_id, "unsaved", "request_id")
+    sensor_run = browser_env.client.trigger("watchers", {"request_id": request_id})
+    assert browser_env.client.wait_for_run("watchers", sensor_run, timeout=120) == "success"
 
-    answer = browser_env.get(f"{api_path(watcher, 'watch', dag_id='watchers')}/media", headers={"Range": "bytes=4-7"})
+    response = browser_env.get(
+        f"{api_path(sensor_run, 'watch', dag_id='watchers')}/media", headers={"Range": "bytes=4-7"}
+    )
 
-    assert (answer.status_code, answer.content) == (206, b"ftyp")
-    # The next run lands its video at the same place, and this is not it.
-    result = browser_env.client.xcom("watchers", watcher, "watch")
+    assert (response.status_code, response.content) == (206, b"ftyp")
+    # Another run may save its video at the same path, and that is not this run's video.
+    result = browser_env.client.xcom("watchers", sensor_run, "watch")
     Path(result["path"].removeprefix("file://")).write_bytes(b"\0\0\0\x18ftyp and another video")
-    replaced = browser_env.get(f"{api_path(watcher, 'watch', dag_id='watchers')}/media")
+    replaced = browser_env.get(f"{api_path(sensor_run, 'watch', dag_id='watchers')}/media")
     assert replaced.status_code == 404
     assert "replaced" in json.loads(replaced.content)["detail"]

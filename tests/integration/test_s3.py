@@ -218,25 +218,28 @@ def test_a_hook_lands_there_too(s3: Any, sandbox: Any) -> None:
     assert ObjectStoragePath(landed.path).stat().st_size == landed.size_bytes
 
 
-def test_the_preview_plays_what_lies_there(s3: Any, sandbox: Any) -> None:
+def test_preview_plays_the_saved_object(s3: Any, sandbox: Any) -> None:
     pytest.importorskip("airflow.sdk", reason="Airflow 2 has no preview")
-    from airflow_provider_grokvideo.plugins.preview_media import Span, chunks, open_granted
-    from airflow_provider_grokvideo.plugins.preview_videos import Record, Refused, may_play
+    from airflow_provider_grokvideo.plugins.preview.access import AccessDenied, authorize_playback
+    from airflow_provider_grokvideo.plugins.preview.media import ByteRange, open_authorized, read_range
+    from airflow_provider_grokvideo.plugins.preview.records import TaskRecord
 
     output = f"s3://{CONN}@{BUCKET}/preview/"
     task = run(sandbox, prompt="preview", output_path=output)
     module = GrokVideoGenerateOperator.__module__
-    record = Record("task", -1, "success", module, fields={"output_path": output}, returned=json.dumps(task.result))
+    returned = json.dumps(task.result)
+    record = TaskRecord("task", -1, "success", module, fields={"output_path": output}, return_value_xcom=returned)
 
-    whole = b"".join(chunks(open_granted(may_play(record, [])), Span(0, task.result["size_bytes"] - 1)))
-    part = b"".join(chunks(open_granted(may_play(record, [])), Span(100, 299)))
+    file = authorize_playback(record, [])
+    whole = b"".join(read_range(open_authorized(file), ByteRange(0, file.size_bytes - 1)))
+    part = b"".join(read_range(open_authorized(file), ByteRange(100, 299)))
 
     key = f"preview/{task.result['request_id']}.mp4"
     assert whole == s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
     assert part == whole[100:300]
     elsewhere = {**task.result, "path": f"s3://{CONN}@{BUCKET}/landed/other.mp4"}
-    with pytest.raises(Refused):
-        may_play(replace(record, returned=json.dumps(elsewhere)), [])
+    with pytest.raises(AccessDenied):
+        authorize_playback(replace(record, return_value_xcom=json.dumps(elsewhere)), [])
 
 
 # --- how objects are made ----------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""The video preview inside the Airflow UI: a tab of the task instance and a gallery of the DAG run.
+"""Airflow plugin for the video preview: a tab of the task instance and a gallery of the DAG run.
 
-Every component of Airflow imports this module, so it imports nothing but the plugin's base class.
+Every component of Airflow imports this module, so it imports only the plugin's base class.
 """
 
 from __future__ import annotations
@@ -14,33 +14,36 @@ from airflow.providers.common.compat.sdk import AirflowPlugin
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_1_PLUS
 
 URL_PREFIX = "/grokvideo"
-# Relative to the <base> of Airflow's page, so that it holds behind a base path.
-_HERE = URL_PREFIX.removeprefix("/")
-_RUN = f"{_HERE}/dags/{{DAG_ID}}/runs/{{RUN_ID}}"
-_ICONS = {"icon": f"{_HERE}/static/video.svg", "icon_dark_mode": f"{_HERE}/static/video-dark.svg"}
+# Relative to the <base> of Airflow's page, so that the links work behind a base path.
+_RELATIVE_PREFIX = URL_PREFIX.removeprefix("/")
+_RUN_URL = f"{_RELATIVE_PREFIX}/dags/{{DAG_ID}}/runs/{{RUN_ID}}"
+_ICONS = {
+    "icon": f"{_RELATIVE_PREFIX}/static/video.svg",
+    "icon_dark_mode": f"{_RELATIVE_PREFIX}/static/video-dark.svg",
+}
 
 
 class LazyApp:
-    """The preview's ASGI app, imported at its first request and so by API servers only."""
+    """The ASGI app of the preview, which imports FastAPI at its first request, so only in API servers."""
 
     _app: Callable[[Any, Any, Any], Awaitable[None]] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
         if self._app is None:
-            # Some 0.4 s, which would hold up every other request of the API server's event loop.
+            # The import takes about 0.4 s. In the event loop it would delay all requests of the API server.
             self._app = await asyncio.to_thread(_create_app)
         await self._app(scope, receive, send)
 
 
 def _create_app() -> Callable[[Any, Any, Any], Awaitable[None]]:
-    from airflow_provider_grokvideo.plugins.preview_app import create_app
+    from airflow_provider_grokvideo.plugins.preview.routes import create_app
 
     return create_app()
 
 
 class GrokVideoPreviewPlugin(AirflowPlugin):
-    """Shows videos in the UI of Airflow 3.1 and later; registers nothing on earlier ones."""
+    """The plugin, which adds the preview to the UI of Airflow 3.1 and later and nothing to earlier versions."""
 
     name = "grokvideo_preview"
     if AIRFLOW_V_3_1_PLUS:
@@ -48,14 +51,14 @@ class GrokVideoPreviewPlugin(AirflowPlugin):
         external_views = [
             {
                 "name": "Video",
-                "href": f"{_RUN}/tasks/{{TASK_ID}}/{{MAP_INDEX}}",
+                "href": f"{_RUN_URL}/tasks/{{TASK_ID}}/{{MAP_INDEX}}",
                 "destination": "task_instance",
                 "url_route": "grokvideo",
                 **_ICONS,
             },
             {
                 "name": "Videos",
-                "href": _RUN,
+                "href": _RUN_URL,
                 "destination": "dag_run",
                 "url_route": "grokvideo-run",
                 **_ICONS,

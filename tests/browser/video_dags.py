@@ -1,4 +1,4 @@
-"""DAGs that make, fail to make, and pretend to have made videos. Read by the Airflow of the browser tests."""
+"""DAGs of the browser tests: tasks with a video, without one, and with a forged result."""
 
 import os
 from datetime import datetime
@@ -8,12 +8,12 @@ from airflow.sdk import DAG, task
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 
-VIDEOS = os.environ["FILMS_OUTPUT"]
+VIDEOS = os.environ["VIDEOS_OUTPUT"]
 START = datetime(2026, 1, 1)
 
-with DAG("films", schedule=None, start_date=START):
+with DAG("videos", schedule=None, start_date=START):
     GrokVideoGenerateOperator(
-        task_id="landed",
+        task_id="saved",
         prompt="A lighthouse at dusk, {{ 'waves' }} breaking, cinematic",
         duration=2,
         output_path=f"{VIDEOS}/{{{{ dag.dag_id }}}}/",
@@ -21,8 +21,8 @@ with DAG("films", schedule=None, start_date=START):
     GrokVideoGenerateOperator.partial(task_id="scenes", duration=1, output_path=f"{VIDEOS}/scenes/").expand(
         prompt=["A red kite over dunes", "A glass whale between clouds", "A tram in the rain at night"]
     )
-    GrokVideoGenerateOperator(task_id="unlanded", prompt="A paper boat on a river", duration=1)
-    GrokVideoGenerateOperator(task_id="refused", prompt="Something nobody may see #moderated", duration=1)
+    GrokVideoGenerateOperator(task_id="unsaved", prompt="A paper boat on a river", duration=1)
+    GrokVideoGenerateOperator(task_id="moderated", prompt="Something nobody may see #moderated", duration=1)
     GrokVideoGenerateOperator(
         task_id="slow", prompt="A glacier, from above, for a very long time", grokvideo_conn_id="grokvideo_slow"
     )

@@ -1,0 +1,78 @@
+"""What Airflow has recorded about one task instance, as the pages use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+PACKAGE_PREFIX = "airflow_provider_grokvideo."
+"""The pages show only what operators of this package have recorded."""
+
+_UNSUCCESSFUL_STATES = frozenset({"failed", "up_for_retry", "upstream_failed", "skipped"})
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """One task instance with the XComs and rendered fields that the pages need.
+
+    Every value except the ids may come from a user, so its type is not certain.
+
+    :param operator_module: the module of the task's operator class.
+    :param label: the rendered map index.
+    :param fields: the operator's arguments, rendered for this task instance.
+    :param return_value_xcom: the XCom ``return_value`` as stored.
+    :param request_id_xcom: the XCom ``request_id`` as stored.
+    :param outcome_xcom: the XCom ``outcome`` as stored. It exists for a generation that ended without a video.
+    """
+
+    task_id: str
+    map_index: int
+    state: str | None
+    operator_module: str
+    label: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    return_value_xcom: Any = None
+    request_id_xcom: Any = None
+    outcome_xcom: Any = None
+    try_number: int = 0
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the operator belongs to this package."""
+        return self.operator_module.startswith(PACKAGE_PREFIX)
+
+    @property
+    def result(self) -> Mapping[str, Any] | None:
+        """The result object, or ``None`` if the XCom holds none."""
+        value = _decode_xcom(self.return_value_xcom)
+        return value if isinstance(value, dict) and isinstance(value.get("request_id"), str) else None
+
+    @property
+    def outcome(self) -> Mapping[str, Any]:
+        """The API's description of a generation without a video; empty unless the task was unsuccessful."""
+        # The XCom may come from a failed attempt before the successful one.
+        value = _decode_xcom(self.outcome_xcom)
+        return value if self.state in _UNSUCCESSFUL_STATES and isinstance(value, dict) else {}
+
+    @property
+    def request_id(self) -> str | None:
+        """The generation's id, if known. A sensor has it as an argument."""
+        pushed = self.result["request_id"] if self.result else _decode_xcom(self.request_id_xcom)
+        return text_or_none(pushed) or text_or_none(self.fields.get("request_id"))
+
+
+def text_or_none(value: Any) -> str | None:
+    """Return the value if it is a text that is not empty."""
+    return value if isinstance(value, str) and value else None
+
+
+def _decode_xcom(value: Any) -> Any:
+    """Return the value of an XCom. Airflow stores it as JSON text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value

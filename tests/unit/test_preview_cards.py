@@ -1,0 +1,142 @@
+"""What the card of a task instance shows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_grokvideo.plugins.preview.access import Location
+from airflow_provider_grokvideo.plugins.preview.cards import build_card, display_state
+from airflow_provider_grokvideo.plugins.preview.records import TaskRecord
+from tests.support.hostile import NASTY, documents
+
+OPERATOR = "airflow_provider_grokvideo.operators.grokvideo"
+
+
+@pytest.mark.parametrize(
+    ("airflow_state", "result", "pushed", "state"),
+    [
+        (None, None, None, "waiting"),
+        ("queued", None, None, "waiting"),
+        ("running", None, None, "submitting"),
+        ("deferred", None, None, "submitting"),
+        ("deferred", None, '"r-1"', "rendering"),
+        ("running", None, '"r-1"', "rendering"),
+        ("scheduled", None, '"r-1"', "rendering"),
+        ("success", {"request_id": "r-1", "status": "done"}, '"r-1"', "done"),
+        ("success", {"request_id": "r-1", "status": "pending"}, '"r-1"', "submitted"),
+        ("failed", None, '"r-1"', "failed"),
+        ("up_for_retry", None, '"r-1"', "retrying"),
+        ("upstream_failed", None, None, "skipped"),
+        ("skipped", None, None, "skipped"),
+        ("removed", None, None, "skipped"),
+    ],
+)
+def test_state_of_the_video(airflow_state: str | None, result: Any, pushed: Any, state: str) -> None:
+    found = TaskRecord(
+        "make", -1, airflow_state, OPERATOR, return_value_xcom=result and json.dumps(result), request_id_xcom=pushed
+    )
+
+    assert display_state(found) == state
+    assert build_card(found, [])["state"] == state
+
+
+def test_sensor_has_its_request_id_from_its_argument() -> None:
+    assert TaskRecord("wait", -1, "deferred", OPERATOR, fields={"request_id": "r-9"}).request_id == "r-9"
+
+
+@pytest.mark.parametrize("returned", ["no json", "[1]", '{"request_id": 5}', None, 3, '"text"', "{}"])
+def test_xcom_without_a_result_object_is_ignored(returned: Any) -> None:
+    found = TaskRecord("make", -1, "success", OPERATOR, return_value_xcom=returned)
+
+    assert found.result is None
+    assert build_card(found, [])["video"] is None
+
+
+def test_remote_video_is_shown_only_if_none_was_saved() -> None:
+    result = {"request_id": "r", "status": "done", "video_url": "https://cdn.example/v.mp4", "path": None}
+    remote = TaskRecord("make", -1, "success", OPERATOR, return_value_xcom=result)
+    result = {**result, "path": "/etc/passwd", "size_bytes": 3}
+    denied = TaskRecord("make", -1, "success", OPERATOR, return_value_xcom=result)
+
+    assert build_card(remote, [])["video"] == {"kind": "remote", "url": "https://cdn.example/v.mp4"}
+    assert build_card(denied, [])["video"] is None
+    assert "preview_roots" in build_card(denied, [])["note"]
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "data:video/mp4;base64,AA", "file:///etc/passwd", "", None, 7, "//x"]
+)
+def test_browser_gets_only_http_urls(url: Any) -> None:
+    result = {"request_id": "r", "status": "done", "video_url": url}
+
+    assert build_card(TaskRecord("make", -1, "success", OPERATOR, return_value_xcom=result), [])["video"] is None
+
+
+def test_card_contains_only_plain_values() -> None:
+    odd = {"request_id": "r", "status": "done", "model": {"a": 1}, "duration": "x", "cost_usd": 3, "size_bytes": [1]}
+    shown = build_card(TaskRecord("make", 3, "success", OPERATOR, fields={"prompt": ["p"]}, return_value_xcom=odd), [])
+
+    assert [shown[key] for key in ("model", "duration", "cost_usd", "size_bytes", "prompt")] == [None] * 5
+    json.dumps(shown)
+
+
+def test_prompt_of_a_decorated_task_is_unknown() -> None:
+    decorated = TaskRecord("make", -1, "running", OPERATOR, fields={"prompt": "DYNAMIC (set during execution)"})
+
+    assert build_card(decorated, [])["prompt"] is None
+
+
+@pytest.mark.parametrize(
+    ("status", "airflow_state", "state", "note"),
+    [
+        ("moderated", "failed", "moderated", "No."),
+        ("expired", "failed", "expired", "No."),
+        ("failed", "failed", "failed", "No."),
+        ("failed", "up_for_retry", "retrying", "No."),
+        # From a failed attempt before the successful one.
+        ("failed", "success", "done", None),
+    ],
+)
+def test_failure_of_the_generation_is_shown(status: str, airflow_state: str, state: str, note: str | None) -> None:
+    outcome = {"request_id": "r", "status": status, "error_message": "No.", "cost_usd": "0.4"}
+
+    shown = build_card(TaskRecord("make", -1, airflow_state, OPERATOR, outcome_xcom=json.dumps(outcome)), [])
+
+    assert (shown["state"], shown["note"]) == (state, note)
+    assert shown["cost_usd"] == (None if note is None else "0.4")
+
+
+def test_cost_is_a_plain_decimal_number() -> None:
+    def shown(cost: Any) -> Any:
+        result = {"request_id": "r", "cost_usd": cost}
+        return build_card(TaskRecord("m", -1, "success", OPERATOR, return_value_xcom=result), [])["cost_usd"]
+
+    assert [shown(cost) for cost in ("0.05", "0.0000000001", "12", "0", "1E-3")] == [
+        *("0.05", "0.0000000001", "12", "0", "0.001"),
+    ]
+    assert shown("0." + "3" * 120) == "0." + "3" * 12
+    assert [shown(cost) for cost in ("x", "", None, 3, "-1", "Infinity", "1e500")] == [None] * 7
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(documents, documents, st.dictionaries(st.sampled_from(["prompt", "output_path", "duration"]), documents))
+def test_any_record_makes_a_card(returned: Any, outcome: Any, fields: dict[str, Any]) -> None:
+    if isinstance(returned, dict):
+        returned = {"request_id": "r", **returned}
+    for state in ("success", "failed", "deferred", None):
+        xcoms = {"return_value_xcom": returned, "request_id_xcom": returned, "outcome_xcom": outcome}
+        record = TaskRecord("make", -1, state, OPERATOR, fields=fields, **xcoms)
+        json.dumps(build_card(record, [Location.parse("/v/")]), allow_nan=False, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_any_xcom_text_makes_a_card(text: str) -> None:
+    for returned in (text, json.dumps(text), "[" * 100_000, '{"request_id": "r", "duration": ' + "9" * 5000 + "}"):
+        xcoms = dict.fromkeys(("return_value_xcom", "request_id_xcom", "outcome_xcom"), returned)
+        record = TaskRecord("make", -1, "success", OPERATOR, **xcoms)
+        json.dumps(build_card(record, []), allow_nan=False, ensure_ascii=False).encode()
