@@ -27,6 +27,11 @@ log = logging.getLogger(__name__)
 
 STORE_KEY = "grokvideo"
 """Key of the entry in the task state store. Part of every release: another key would not find what was paid for."""
+SETTLE_SECONDS = 0.25
+"""Seconds after which an intent is read again in a store without conditional writes.
+
+Two processes can both submit only if one of them stalls for longer than this between its check and its write.
+"""
 DIRECTORY = ".grokvideo"
 """Directory of ledger files beside ``output_path``."""
 
@@ -178,10 +183,7 @@ class TaskStateStore:
 
     def replace(self, expected: dict[str, Any] | None, stored: dict[str, Any]) -> bool:
         """Replace the stored object unless it is another than expected; return whether it was replaced."""
-        if self.read() != expected:
-            return False
-        self.write(stored)
-        return self.read() == stored
+        return _replace_and_confirm(self, expected, stored)
 
     def delete(self) -> None:
         """Remove the stored object."""
@@ -212,9 +214,11 @@ class FileStore:
     def replace(self, expected: dict[str, Any] | None, stored: dict[str, Any]) -> bool:
         """Replace the stored object unless it is another than expected; return whether it was replaced.
 
-        Exclusive on local disks (a lock) and on S3 (conditional writes). Elsewhere another process could write between
-        the read and the write, which follow each other directly.
+        Exclusive on local disks (a lock) and on S3 (conditional writes). Elsewhere the object is read again after
+        ``SETTLE_SECONDS``.
         """
+        if not (_is_local(self._path.fs) or _is_s3(self._path.fs)):
+            return _replace_and_confirm(self, expected, stored)
         with self._locked():
             found, version = self._read()
             if found != expected:
@@ -267,7 +271,7 @@ class FileStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other processes on this disk out; the lock ends with the process."""
-        if not _is_local(self._path.fs):
+        if _is_s3(self._path.fs):
             yield
             return
         folder = Path(self._path.path).parent
@@ -322,6 +326,15 @@ def file_name(context: Context) -> str:
     ti = context["ti"]
     key = "\0".join((ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)))
     return f"grokvideo-{hashlib.sha256(key.encode()).hexdigest()[:40]}.json"
+
+
+def _replace_and_confirm(store: LedgerStore, expected: dict[str, Any] | None, stored: dict[str, Any]) -> bool:
+    """Replace the stored object; return whether it is still there after ``SETTLE_SECONDS``: the last writer wins."""
+    if store.read() != expected:
+        return False
+    store.write(stored)
+    time.sleep(SETTLE_SECONDS)
+    return store.read() == stored
 
 
 def _read_earlier(store: LedgerStore) -> dict[str, Any] | None:

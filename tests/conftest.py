@@ -31,6 +31,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return make_scheduler(config, log)
 
 
+@pytest.fixture(autouse=True)
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Confirm intents at once: tests/robustness, whose processes do not see this, proves the pause before it."""
+    monkeypatch.setattr("airflow_provider_grokvideo.ledger_stores.SETTLE_SECONDS", 0.0)
+
+
 @pytest.fixture
 def attached() -> Callable[..., str]:
     """Return what makes Airflow use an fsspec filesystem, and returns the URL below which it does."""
