@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError, InvalidRequestError, TransportError
-from airflow_provider_grokvideo.hooks.grokvideo import settings_of
+from airflow_provider_grokvideo.hooks.connection import settings_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import BaseHook, conf
+from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_grokvideo import metrics
+from airflow_provider_grokvideo.api.models import not_offered_hint, unknown_name_hint
+from airflow_provider_grokvideo.api.validation import validate_for_model
 from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
@@ -24,6 +20,7 @@ from airflow_provider_grokvideo.exceptions import (
     ServerError,
     TransportError,
 )
+from airflow_provider_grokvideo.hooks.connection import default_model, ledger_path_of, prices_of, settings_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection, ObjectStoragePath
@@ -97,45 +94,33 @@ class GrokVideoHook(BaseHook):
 
     @property
     def default_model(self) -> str:
-        """The model of requests that name none."""
-        from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
-
-        return self.settings.model or DEFAULT_MODEL
+        """The model of requests that name none: the connection's, else the package's."""
+        return default_model(self.settings)
 
     @property
     def ledger_path(self) -> str | None:
-        """The ledger's directory that the connection names."""
-        with _naming(self.connection):
-            return _text(self.connection.extra_dejson, "ledger_path")
+        """The directory of ledger files that the connection names."""
+        return ledger_path_of(self.connection)
 
     @property
     def prices(self) -> Prices:
-        """List prices, with those of the connection's extra or of the configuration laid over them.
+        """List prices, overridden by those of the connection's extra or of the configuration.
 
         :raises InvalidRequestError: names the place, the model and the unit that is wrong.
         """
-        from airflow_provider_grokvideo.api.models import PRICES
-
-        own = self.connection.extra_dejson.get("prices")
-        if own:
-            with _naming(self.connection):
-                return _prices(own)
-        configured = conf.get("grokvideo", "prices", fallback=None)
-        return _prices(configured) if configured else PRICES
+        return prices_of(self.connection)
 
     def prepare(self, request: VideoRequest) -> VideoRequest:
         """Settle the model, read image paths, and refuse what this API does not offer. Sends nothing.
 
         :raises InvalidRequestError: names the field, the value and what is allowed.
         """
-        from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, unknown_name_hint
-        from airflow_provider_grokvideo.api.validation import validate_for_model
         from airflow_provider_grokvideo.storage import read_image
 
-        request = request.with_model(self.settings.model)
+        request = request.with_model(self.default_model)
         # Before the images are read: that may take long.
         validate_for_model(request, xai=self.settings.is_xai)
-        if hint := unknown_name_hint(request.model or DEFAULT_MODEL):
+        if hint := unknown_name_hint(str(request.model)):
             self.log.warning(hint)
         return request.with_inlined_images(read_image)
 
@@ -249,8 +234,6 @@ class GrokVideoHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the list of models, free; return whether key and model work, and what is offered or wrong."""
-        from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, not_offered_hint
-
         try:
             settings = self.settings
             models = self.client.list_models()
@@ -258,7 +241,7 @@ class GrokVideoHook(BaseHook):
             return False, self._connection_fault(error)
         video_models = [name for name in models if "video" in name]
         offer = f"{len(models)} models" + (f", of them {', '.join(video_models[:5])}" if video_models else "")
-        missing = not_offered_hint(settings.model or DEFAULT_MODEL, video_models)
+        missing = not_offered_hint(self.default_model, video_models)
         message = f"{settings.base_url} accepts the key and offers {offer}"
         if missing is None:
             return True, message
@@ -277,32 +260,6 @@ class GrokVideoHook(BaseHook):
         return f"Could not reach {where}: {error}"
 
 
-def settings_of(connection: Connection) -> Settings:
-    """The settings that a connection describes, however it was made: form, CLI, URI or JSON.
-
-    :raises InvalidRequestError: names the field, the value and what is allowed.
-    """
-    from airflow_provider_grokvideo.api.settings import Settings
-
-    extra = connection.extra_dejson
-    with _naming(connection):
-        if not isinstance(extra, Mapping):
-            raise InvalidRequestError("extra is not allowed; allowed: a JSON object")
-        base_url = _base_url(connection)
-        return Settings(
-            base_url=base_url,
-            api_key=(connection.password or "").strip(),
-            model=_text(extra, "model"),
-            request_timeout=_positive(extra, "request_timeout", 30.0),
-            max_requests_per_second=_positive(extra, "max_requests_per_second", 20.0),
-            proxy=_text(extra, "proxy"),
-            verify=_verify(extra.get("verify")),
-            max_submissions_per_second=_submission_rate(extra, base_url),
-            allow_private_hosts=_flag(extra, "allow_private_hosts", True),
-            conn_id=connection.conn_id or "",
-        )
-
-
 def describe(news: Generation | GrokVideoError) -> str:
     """One line for the log about how a generation is doing."""
     if isinstance(news, GrokVideoError):
@@ -311,99 +268,3 @@ def describe(news: Generation | GrokVideoError) -> str:
     progress = f", {news.progress} %" if news.progress is not None else ""
     unknown = " (a status this package does not know; waiting on)" if news.is_status_unknown else ""
     return f"{status}{progress}{unknown}"
-
-
-@contextmanager
-def _naming(connection: Connection) -> Iterator[None]:
-    """Name the connection in the error of a wrong field."""
-    try:
-        yield
-    except InvalidRequestError as error:
-        raise InvalidRequestError(f"Connection {connection.conn_id!r}: {error}") from None
-
-
-def _prices(given: object) -> Prices:
-    from airflow_provider_grokvideo.api.models import read_prices
-
-    try:
-        return read_prices(json.loads(given) if isinstance(given, str) else given)
-    except json.JSONDecodeError as error:
-        raise InvalidRequestError(f"prices are no JSON object: {error}") from error
-
-
-def _base_url(connection: Connection) -> str:
-    from airflow_provider_grokvideo.api.settings import COMETAPI_HOST, COMETAPI_URL
-
-    host = (connection.host or "").strip()
-    if not host:
-        return COMETAPI_URL
-    scheme = connection.schema if connection.schema in {"http", "https"} else "https"
-    try:
-        parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
-        netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
-        usable = parts.scheme in {"http", "https"} and parts.hostname and "@" not in netloc
-    except ValueError:
-        usable = False
-    if not usable or any(character.isspace() for character in host):
-        # What stands before an @ may be a password.
-        raise InvalidRequestError(
-            f"host={host.rpartition('@')[2]!r} is not allowed; allowed: an http(s) URL or a host name, without a user"
-        )
-    path = parts.path.rstrip("/")
-    if not path and connection.schema not in {None, "", "http", "https"}:
-        path = f"/{connection.schema.strip('/')}"
-    if not path:
-        path = "/grok/v1" if parts.hostname == COMETAPI_HOST else "/v1"
-    return f"{parts.scheme}://{netloc}{path}"
-
-
-def _text(extra: Mapping[str, Any], name: str) -> str | None:
-    value = extra.get(name)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        shown = type(value).__name__ if name == "proxy" else repr(value)  # A proxy may hold a password.
-        raise InvalidRequestError(f"{name}={shown} of the connection's extra is not allowed; allowed: a text")
-    return value.strip() or None
-
-
-def _positive(extra: Mapping[str, Any], name: str, default: float) -> float:
-    value = extra.get(name)
-    if value is None or value == "":
-        return default
-    try:
-        number = float(value) if not isinstance(value, bool) else float("nan")
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not 0 < number < float("inf"):
-        raise InvalidRequestError(f"{name}={value!r} is not allowed; allowed: a number above 0")
-    return number
-
-
-def _submission_rate(extra: Mapping[str, Any], base_url: str) -> float | None:
-    """Return how many submissions per second one process may send; xAI allows one."""
-    host = urlsplit(base_url).hostname or ""
-    rate = _positive(extra, "max_submissions_per_second", 1.0 if f".{host}".endswith(".x.ai") else math.inf)
-    return None if rate == math.inf else rate
-
-
-def _flag(extra: Mapping[str, Any], name: str, default: bool) -> bool:
-    value = extra.get(name)
-    if value is None or value == "":
-        return default
-    flag = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
-    if not isinstance(flag, bool):
-        raise InvalidRequestError(f"{name}={value!r} is not allowed; allowed: true or false")
-    return flag
-
-
-def _verify(value: object) -> bool | str:
-    if value is None or value == "":
-        return True
-    if isinstance(value, bool):
-        return value
-    word = value.strip() if isinstance(value, str) else ""
-    chosen = {"true": True, "false": False}.get(word.lower(), word)
-    if isinstance(chosen, str) and not (chosen and Path(chosen).exists()):
-        raise InvalidRequestError(f"verify={value!r} is not allowed; allowed: true, false or a CA file that exists")
-    return chosen
