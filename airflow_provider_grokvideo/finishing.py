@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_grokvideo import metrics
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
 from airflow_provider_grokvideo.exceptions import GrokVideoError
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, preview_url
 from airflow_provider_grokvideo.outcome import ending_error, failure_summary, from_event, to_result
+from airflow_provider_grokvideo.utils import metrics
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pendulum
 
-from airflow_provider_grokvideo import metrics
 from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnknownError
+from airflow_provider_grokvideo.utils import metrics
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.request import VideoRequest

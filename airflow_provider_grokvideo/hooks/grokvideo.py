@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_grokvideo import metrics
 from airflow_provider_grokvideo.api.models import not_offered_hint, unknown_name_hint
 from airflow_provider_grokvideo.api.validation import validate_for_model
 from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
@@ -21,6 +20,7 @@ from airflow_provider_grokvideo.exceptions import (
     TransportError,
 )
 from airflow_provider_grokvideo.hooks.connection import default_model, ledger_path_of, prices_of, settings_of
+from airflow_provider_grokvideo.utils import metrics
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection, ObjectStoragePath

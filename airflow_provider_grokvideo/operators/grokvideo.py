@@ -18,9 +18,9 @@ from airflow_provider_grokvideo.api.redaction import invalid_field
 from airflow_provider_grokvideo.api.validation import validate_seconds
 from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnknownError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.lineage import OpenLineageMixin
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, push_links
 from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin, mask
+from airflow_provider_grokvideo.utils.openlineage import OpenLineageMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

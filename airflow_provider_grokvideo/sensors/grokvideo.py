@@ -29,10 +29,10 @@ from airflow_provider_grokvideo.exceptions import (
     TransportError,
 )
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, describe
-from airflow_provider_grokvideo.lineage import OpenLineageMixin
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink, push_links
 from airflow_provider_grokvideo.sensors.arguments import checked_id, intervals
 from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin
+from airflow_provider_grokvideo.utils.openlineage import OpenLineageMixin
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
@@ -203,8 +203,8 @@ class GrokVideoSensor(MaskedFieldsMixin, OpenLineageMixin, BaseSensorOperator):
 
     def _poll(self) -> Generation | None:
         """Return the generation once it is final."""
-        from airflow_provider_grokvideo import metrics
         from airflow_provider_grokvideo.api.polling import Stop
+        from airflow_provider_grokvideo.utils import metrics
 
         while True:
             metrics.polled(1)

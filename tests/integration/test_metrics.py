@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_grokvideo import metrics, repetition
+from airflow_provider_grokvideo import repetition
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
+from airflow_provider_grokvideo.utils import metrics
 from tests.support.task_run import MemoryStore, TaskRun
 
 

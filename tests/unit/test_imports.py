@@ -86,13 +86,13 @@ LAYERS = [
     {"decorators", "plugins"},
     {"operators", "sensors", "triggers"},
     {"execution"},
-    {"submission", "outcome", "finishing", "lineage"},
+    {"submission", "outcome", "finishing"},
     {"ledger_path"},
     {"ledger_stores"},
     {"ledger", "storage"},
     {"mp4", "store_errors", "store_files"},
     {"hooks", "links"},
-    {"connection_form", "mp4_index", "api", "utils", "repetition", "metrics", "lineage_facet"},
+    {"connection_form", "mp4_index", "api", "utils", "repetition"},
     {"exceptions", "version_compat"},
 ]
 LEVEL = {room: level for level, names in enumerate(LAYERS) for room in names}
