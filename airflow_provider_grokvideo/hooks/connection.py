@@ -1,4 +1,4 @@
-"""What an Airflow connection says: its settings, its prices and its ledger."""
+"""Airflow connection -> settings, prices and ledger path."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, PRICES, read_prices
-from airflow_provider_grokvideo.api.settings import COMETAPI_HOST, COMETAPI_URL, Settings
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_grokvideo.api.models import Prices
+    from airflow_provider_grokvideo.api.settings import Settings
 
 
 def settings_of(connection: Connection) -> Settings:
@@ -27,6 +27,9 @@ def settings_of(connection: Connection) -> Settings:
 
     :raises InvalidRequestError: names the field, the value and what is allowed.
     """
+    # DAG files import this module: only a running task pays for the dataclass.
+    from airflow_provider_grokvideo.api.settings import Settings
+
     extra = connection.extra_dejson
     with _naming(connection):
         if not isinstance(extra, Mapping):
@@ -90,6 +93,8 @@ def _prices(given: object) -> Prices:
 
 
 def _base_url(connection: Connection) -> str:
+    from airflow_provider_grokvideo.api.settings import COMETAPI_HOST, COMETAPI_URL
+
     host = (connection.host or "").strip()
     if not host:
         return COMETAPI_URL

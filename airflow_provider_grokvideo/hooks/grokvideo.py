@@ -1,4 +1,4 @@
-"""From an Airflow connection to a client of the API."""
+"""Hook of the Grok video API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from airflow_provider_grokvideo.exceptions import (
     TransportError,
 )
 from airflow_provider_grokvideo.hooks.connection import default_model, ledger_path_of, prices_of, settings_of
-from airflow_provider_grokvideo.utils import metrics
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection, ObjectStoragePath
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class GrokVideoHook(BaseHook):
-    """Generates videos with Grok through CometAPI or xAI.
+    """Hook that generates videos with Grok through CometAPI or xAI.
 
     :param grokvideo_conn_id: the Airflow connection, of type ``grokvideo``.
     """
@@ -51,7 +50,7 @@ class GrokVideoHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """The form of Airflow before 3.2; later ones read the provider's metadata."""
+        """Return the fields of the connection form before Airflow 3.2, which reads the provider's metadata."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
         from wtforms import StringField
@@ -65,7 +64,7 @@ class GrokVideoHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Which standard fields the form shows, and under which names."""
+        """Return which standard fields the form shows, and their labels."""
         return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
 
     @cached_property
@@ -75,7 +74,7 @@ class GrokVideoHook(BaseHook):
 
     @cached_property
     def settings(self) -> Settings:
-        """The connection as the API's clients understand it.
+        """The settings of the API's clients, from the connection.
 
         :raises InvalidRequestError: names the connection's field that is wrong.
         """
@@ -83,13 +82,13 @@ class GrokVideoHook(BaseHook):
 
     @cached_property
     def client(self) -> GrokVideoClient:
-        """The blocking client; its session is shared by all calls of this hook."""
+        """The blocking client, whose session all calls of this hook share."""
         from airflow_provider_grokvideo.api.client import GrokVideoClient
 
         return GrokVideoClient(self.settings)
 
     def get_conn(self) -> GrokVideoClient:
-        """The blocking client."""
+        """Return the blocking client."""
         return self.client
 
     @property
@@ -111,7 +110,7 @@ class GrokVideoHook(BaseHook):
         return prices_of(self.connection)
 
     def prepare(self, request: VideoRequest) -> VideoRequest:
-        """Settle the model, read image paths, and refuse what this API does not offer. Sends nothing.
+        """Set the model, read image paths, and refuse what this API does not offer. Sends nothing.
 
         :raises InvalidRequestError: names the field, the value and what is allowed.
         """
@@ -125,26 +124,26 @@ class GrokVideoHook(BaseHook):
         return request.with_inlined_images(read_image)
 
     def submit(self, request: VideoRequest) -> str:
-        """Request a video. This costs money; it is sent once.
+        """Submit a generation. This costs money; it is sent once.
 
         :return: the ``request_id``.
         :raises InvalidRequestError: nothing was sent.
         :raises TransportError: it did not reach the API.
-        :raises SubmissionUnknownError: it cannot be known whether the API accepted.
-        :raises ApiError: the API refused.
+        :raises SubmissionUnknownError: the outcome is unknown.
+        :raises ApiError: the API rejected it.
         """
         return self.client.submit(self.prepare(request))
 
     def get_generation(self, request_id: str) -> Generation:
-        """Ask once how a generation is doing.
+        """Poll a generation once.
 
-        :raises TransportError: no answer.
-        :raises ApiError: what the API said instead.
+        :raises TransportError: no response.
+        :raises ApiError: the API returned an error.
         """
         return self.client.get_generation(request_id)
 
     async def aget_generation(self, request_id: str) -> Generation:
-        """Like :meth:`get_generation`, from an event loop."""
+        """Poll a generation once, without blocking the event loop."""
         from airflow_provider_grokvideo.api.aio import shared_client
         from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 
@@ -152,27 +151,28 @@ class GrokVideoHook(BaseHook):
             return await client.get_generation(request_id)
 
     def wait(self, request_id: str, *, poll_interval: float = 5.0, timeout: float = 900.0) -> Generation:
-        """Ask until the generation is final.
+        """Poll until the generation is final, and return it, whatever its final state.
 
-        :param poll_interval: seconds between two polls, at least.
-        :param timeout: seconds after which to give up.
-        :return: the generation, in whatever final state.
-        :raises GenerationTimeoutError: the generation goes on.
+        :param poll_interval: minimum seconds between two polls.
+        :param timeout: seconds to wait.
+        :raises GenerationTimeoutError: the generation is not final yet; it continues.
         :raises GrokVideoError: polls kept failing.
         """
         from airflow_provider_grokvideo.api.polling import Poller
-        from airflow_provider_grokvideo.outcome import from_event, to_event
+        from airflow_provider_grokvideo.events import stop_error
+        from airflow_provider_grokvideo.utils import metrics
 
         poller = Poller(poll_interval=poll_interval, deadline=time.time() + timeout, now=time.time())
         stop = self.follow(request_id, poller)
         metrics.polled(poller.polls)
-        generation = from_event(to_event(stop, request_id, poller.generation, poller.polls), timeout)
-        return poller.generation or generation
+        if stop.outcome == "final" and poller.generation is not None:
+            return poller.generation
+        raise stop_error(stop, request_id, poller.generation, timeout=timeout, conn_id=self.grokvideo_conn_id)
 
     def get_finished(self, request_id: str) -> Generation:
-        """Ask about a generation that was seen final, for its current URL; again where an answer is lost.
+        """Poll a generation that is known to be final, for its current URL; poll again after a failed poll.
 
-        :raises GrokVideoError: the API does not confirm it now.
+        :raises GrokVideoError: the API does not confirm now that it is final.
         """
         from airflow_provider_grokvideo.repetition import attempts
 
@@ -184,33 +184,33 @@ class GrokVideoHook(BaseHook):
         return generation
 
     def follow(self, request_id: str, poller: Poller) -> Stop:
-        """Poll until the poller says that the wait is over; log what changes."""
+        """Poll until the poller ends the wait, and log each change."""
         from airflow_provider_grokvideo.api.polling import PollAgain
 
         decision: PollAgain | Stop = PollAgain(poller.first_delay(), report=False)
         while isinstance(decision, PollAgain):
             time.sleep(decision.delay)
-            news: Generation | GrokVideoError
+            update: Generation | GrokVideoError
             try:
-                news = self.get_generation(request_id)
+                update = self.get_generation(request_id)
             except GrokVideoError as error:
-                news = error
+                update = error
                 decision = poller.on_error(error, time.time())
                 if isinstance(error, AuthenticationError):
                     self.refresh_connection()
             else:
-                decision = poller.on_generation(news, time.time())
+                decision = poller.on_generation(update, time.time())
             if isinstance(decision, PollAgain) and decision.report:
-                self.log.info("Generation %s: %s", request_id, describe(news))
+                self.log.info("Generation %s: %s", request_id, describe(update))
         return decision
 
     def refresh_connection(self) -> None:
-        """Look the connection up afresh: its key may have been rotated. Where that fails, the old one stays in use."""
+        """Look the connection up again: its key may have been rotated. If that fails, keep the old one."""
         try:
             connection = self.get_connection(self.grokvideo_conn_id)
             settings = settings_of(connection)
         except Exception as error:  # the database's, the API server's, or any secrets backend's own
-            # Not with the error's text: it may quote the connection.
+            # Without the error's text: it may quote the connection.
             self.log.warning(
                 "The connection %r cannot be looked up now: %s", self.grokvideo_conn_id, type(error).__name__
             )
@@ -221,19 +221,19 @@ class GrokVideoHook(BaseHook):
         self.__dict__.update(connection=connection, settings=settings)
 
     def download(self, generation: Generation, path: str | ObjectStoragePath, conn_id: str | None = None) -> Landed:
-        """Land a finished video whole, or not at all.
+        """Save a finished video, completely or not at all.
 
         :param generation: in state ``done``.
         :param path: a file, or a directory with a slash at its end, for ``<request_id>.mp4``.
-        :param conn_id: the store's Airflow connection, where ``path`` names none.
-        :raises DownloadError: it can be tried again.
+        :param conn_id: the Airflow connection of the store, if ``path`` names none.
+        :raises DownloadError: the video could not be saved; a retry can help.
         """
-        from airflow_provider_grokvideo.storage import land
+        from airflow_provider_grokvideo.storage import save
 
-        return land(self.client, generation, path, conn_id)
+        return save(self.client, generation, path, conn_id)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for the list of models, free; return whether key and model work, and what is offered or wrong."""
+        """List the models, free of charge; return whether key and model work, and a message."""
         try:
             settings = self.settings
             models = self.client.list_models()
@@ -260,11 +260,11 @@ class GrokVideoHook(BaseHook):
         return f"Could not reach {where}: {error}"
 
 
-def describe(news: Generation | GrokVideoError) -> str:
-    """One line for the log about how a generation is doing."""
-    if isinstance(news, GrokVideoError):
-        return f"the last poll failed, asking again: {news}"
-    status = news.raw_status or news.state
-    progress = f", {news.progress} %" if news.progress is not None else ""
-    unknown = " (a status this package does not know; waiting on)" if news.is_status_unknown else ""
+def describe(update: Generation | GrokVideoError) -> str:
+    """Return the line for the log about a poll."""
+    if isinstance(update, GrokVideoError):
+        return f"the last poll failed, asking again: {update}"
+    status = update.raw_status or update.state
+    progress = f", {update.progress} %" if update.progress is not None else ""
+    unknown = " (a status this package does not know; waiting on)" if update.is_status_unknown else ""
     return f"{status}{progress}{unknown}"

@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_grokvideo import storage
 from airflow_provider_grokvideo.api import download
 from airflow_provider_grokvideo.api.client import GrokVideoClient
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import DownloadError, InvalidRequestError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.storage import check_writable, land
+from airflow_provider_grokvideo.storage import check_writable
 from tests.support.mp4_files import head
 
 FILM = head(100_000) + bytes(100_000)
@@ -121,7 +122,7 @@ def drips(host: Host, start: bytes, drop: bytes, pause: float = 0.05) -> HTTPRes
 def save(url: str, folder: Path, **settings: Any) -> bytes:
     """Save a video, and return what was saved."""
     with GrokVideoClient(Settings(base_url="http://127.0.0.1:1", **{"request_timeout": 5.0, **settings})) as client:
-        landed = land(client, Generation("id", "done", video_url=url), f"{folder}/v.mp4")
+        landed = storage.save(client, Generation("id", "done", video_url=url), f"{folder}/v.mp4")
     assert landed.size_bytes == len((folder / "v.mp4").read_bytes())
     return (folder / "v.mp4").read_bytes()
 
