@@ -125,6 +125,7 @@ def stop_error(
     :param timeout: seconds that the wait was allowed, for the message.
     :param conn_id: the Airflow connection, for the message.
     """
+    request_id = shown_id(request_id)
     if stop.error is not None:
         return _wait_error(request_id, type(stop.error).__name__, stop.error, conn_id)
     raw_status, progress = (generation.raw_status, generation.progress) if generation else (None, None)

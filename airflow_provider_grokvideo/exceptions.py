@@ -212,7 +212,8 @@ class SubmissionUnknownError(GrokVideoError):
 class GenerationError(GrokVideoError):
     """Base class of errors of a submitted generation without a video.
 
-    Whether the generation is billed is the API's decision, see ``cost_usd``.
+    Whether the generation is billed is the API's decision, see ``cost_usd``. Whether a retry helps depends on the
+    subclass.
 
     :param request_id: the generation.
     :param code: the API's error code, if it gave one.

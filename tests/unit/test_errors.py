@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from airflow_provider_grokvideo import exceptions
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
@@ -58,7 +60,7 @@ def ended(state: Any, **more: Any) -> Generation:
         pytest.param(ended("failed", cost_usd=Decimal(0)), GenerationFailedError, ("it cost 0 USD",), id="free"),
     ],
 )
-def test_ending_names_the_generation_the_reason_the_cost_and_what_to_do(
+def test_error_names_generation_reason_cost_and_advice(
     generation: Generation, kind: type[GenerationError], words: tuple[str, ...]
 ) -> None:
     error = GenerationError.from_generation(generation)
@@ -68,7 +70,9 @@ def test_ending_names_the_generation_the_reason_the_cost_and_what_to_do(
     assert [word for word in (ID, *words) if word not in str(error)] == []
 
 
-# (error, beyond retry when nothing is under way, beyond retry when something is)
+CLASSES = [kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, GrokVideoError)]
+
+# (error, final if nothing is paid for, final if a generation is paid for)
 RETRIES: list[tuple[GrokVideoError, bool, bool]] = [
     (InvalidRequestError("bad"), True, False),
     (AuthenticationError("bad", status=401), True, False),
@@ -89,13 +93,25 @@ RETRIES: list[tuple[GrokVideoError, bool, bool]] = [
 
 
 @pytest.mark.parametrize(("error", "alone", "paid"), RETRIES, ids=[type(case[0]).__name__ for case in RETRIES])
-def test_what_a_retry_cannot_mend_forbids_it(error: GrokVideoError, alone: bool, paid: bool) -> None:
-    for paid_for, hopeless in ((False, alone), (True, paid)):
+def test_final_error_forbids_retry(error: GrokVideoError, alone: bool, paid: bool) -> None:
+    for paid_for, final in ((False, alone), (True, paid)):
         raised = to_airflow_exception(error, paid_for=paid_for)
-        assert isinstance(raised, AirflowFailException) is hopeless
+        assert isinstance(raised, AirflowFailException) is final
         assert str(raised) == str(error)
-        assert hopeless or raised is error
+        assert final or raised is error
 
 
-def test_fail_exception_is_one_of_airflow() -> None:
+def test_fail_exception_is_airflow_exception() -> None:
     assert issubclass(AirflowFailException, AirflowException)
+
+
+def test_docstring_draws_every_error_class() -> None:
+    drawn = set(re.findall(r"\b\w+Error\b", str(exceptions.__doc__)))
+    assert drawn == {kind.__name__ for kind in CLASSES} | {"ValueError"}
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_error_class_documents_billing_and_retry(kind: type[GrokVideoError]) -> None:
+    text = str(kind.__doc__).lower()
+    assert re.search(r"billed|bill it|submitted", text)
+    assert "retry" in text

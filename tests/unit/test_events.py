@@ -52,7 +52,7 @@ def ended(state: Any, **more: Any) -> Generation:
         pytest.param(Stop("error", ServerError("oh", status=500)), None, "error", id="error"),
     ],
 )
-def test_event_is_small_json_with_a_known_status(stop: Stop, generation: Generation | None, status: str) -> None:
+def test_event_is_small_json_with_known_status(stop: Stop, generation: Generation | None, status: str) -> None:
     event = to_event(stop, ID, generation, polls=3)
     assert json.loads(json.dumps(event)) == event
     assert (event["status"], event["request_id"], event["polls"]) == (status, ID, 3)
@@ -70,7 +70,7 @@ def test_event_is_small_json_with_a_known_status(stop: Stop, generation: Generat
     ],
     ids=lambda generation: generation.state,
 )
-def test_final_generation_survives_its_event_but_for_the_signed_url(generation: Generation) -> None:
+def test_event_keeps_generation_except_url(generation: Generation) -> None:
     event = json.loads(json.dumps(to_event(Stop("final"), ID, generation, polls=1)))
     read = from_event(event, timeout=900, conn_id="c")
     assert read.video_url is None
@@ -87,7 +87,7 @@ def test_final_generation_survives_its_event_but_for_the_signed_url(generation: 
     ],
     ids=["pending", "never-answered", "without-status"],
 )
-def test_timeout_says_that_it_goes_on_and_what_was_last_said(generation: Generation | None, last: str) -> None:
+def test_timeout_names_last_status_and_billing(generation: Generation | None, last: str) -> None:
     event = to_event(Stop("timeout"), ID, generation, polls=9)
     with pytest.raises(GenerationTimeoutError) as caught:
         from_event(event, timeout=900, conn_id="c")
@@ -109,7 +109,7 @@ def test_timeout_says_that_it_goes_on_and_what_was_last_said(generation: Generat
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_error_of_the_wait_is_raised_by_its_kind_with_the_id(error: GrokVideoError, kind: type[GrokVideoError]) -> None:
+def test_error_event_raises_its_class_with_id(error: GrokVideoError, kind: type[GrokVideoError]) -> None:
     with pytest.raises(GrokVideoError) as caught:
         from_event(to_event(Stop("error", error), ID, None, polls=4), timeout=900, conn_id="c")
     assert type(caught.value) is kind
@@ -125,7 +125,7 @@ def test_error_of_the_wait_is_raised_by_its_kind_with_the_id(error: GrokVideoErr
     [Stop("timeout"), Stop("error", ServerError("oh", status=500)), Stop("error", GenerationNotFoundError("gone"))],
     ids=["timeout", "error", "not-found"],
 )
-def test_stop_and_its_event_are_the_same_error(stop: Stop) -> None:
+def test_stop_and_its_event_give_same_error(stop: Stop) -> None:
     direct = stop_error(stop, ID, PENDING, timeout=900, conn_id="c")
     with pytest.raises(GrokVideoError) as caught:
         from_event(to_event(stop, ID, PENDING, polls=4), timeout=900, conn_id="c")
@@ -143,6 +143,6 @@ def test_stop_and_its_event_are_the_same_error(stop: Stop) -> None:
     ],
     ids=["empty", "no-id", "unknown-status", "status-a-list", "id-a-number"],
 )
-def test_event_that_no_trigger_of_ours_sends_is_refused(event: dict[str, Any]) -> None:
+def test_foreign_event_is_refused(event: dict[str, Any]) -> None:
     with pytest.raises(GrokVideoError, match="none of its own"):
         from_event(event, timeout=900, conn_id="c")

@@ -25,9 +25,9 @@ DONE = Generation(
 )
 
 
-def test_result_holds_the_documented_fields_and_small_values() -> None:
-    landed = Landed("s3://conn@bucket/x.mp4", 12345, "ab" * 32)
-    result = to_result(DONE, landed, model="asked-for", elapsed_seconds=12.34567)
+def test_result_has_documented_fields() -> None:
+    saved = Landed("s3://conn@bucket/x.mp4", 12345, "ab" * 32)
+    result = to_result(DONE, saved, model="asked-for", elapsed_seconds=12.34567)
     assert result == {
         "request_id": ID,
         "status": "done",
@@ -44,14 +44,14 @@ def test_result_holds_the_documented_fields_and_small_values() -> None:
     assert json.loads(json.dumps(result)) == result
 
 
-def test_result_without_landing_names_the_model_that_was_asked_for() -> None:
+def test_result_names_requested_model_if_api_names_none() -> None:
     result = to_result(Generation(ID, "done", video_url="https://v/x.mp4"), None, model="asked-for", elapsed_seconds=1)
     assert result["model"] == "asked-for"
     assert [result[name] for name in ("path", "size_bytes", "sha256", "content_type", "cost_usd")] == [None] * 5
 
 
 @given(st.decimals(min_value=0, max_value=10**6, places=10))
-def test_cost_is_exact_and_never_in_scientific_notation(cost: Decimal) -> None:
+def test_cost_is_exact_decimal_text(cost: Decimal) -> None:
     text = to_result(Generation(ID, "failed", cost_usd=cost), None, model="m", elapsed_seconds=0)["cost_usd"]
     assert Decimal(text) == cost
     assert "E" not in text
