@@ -134,12 +134,14 @@ class GrokVideoSensor(MaskedFieldsMixin, OpenLineageMixin, BaseSensorOperator):
 
     @property
     def backoff(self) -> dict[str, float]:
+        """Trigger arguments for ``exponential_backoff``."""
         if not self.exponential_backoff:
             return {}
         return {"max_poll_interval": self.max_wait.total_seconds() if self.max_wait else self.timeout}
 
     @property
     def ends_in_trigger(self) -> bool:
+        """Whether the task can end without a worker."""
         on_worker = self.output_path or self.outlets or self.soft_fail or self.never_fail or self.silent_fail
         return self.end_from_trigger and not on_worker
 
