@@ -24,9 +24,9 @@ from airflow_provider_grokvideo.exceptions import (
     StorageError,
 )
 from airflow_provider_grokvideo.mp4 import Mp4Check
-from airflow_provider_grokvideo.repetition import attempts
 from airflow_provider_grokvideo.store_errors import can_pass, describe, package_for
 from airflow_provider_grokvideo.store_files import StoreFile
+from airflow_provider_grokvideo.utils.retries import attempts
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.client import GrokVideoClient

@@ -174,7 +174,7 @@ class GrokVideoHook(BaseHook):
 
         :raises GrokVideoError: the API does not confirm now that it is final.
         """
-        from airflow_provider_grokvideo.repetition import attempts
+        from airflow_provider_grokvideo.utils.retries import attempts
 
         for attempt in attempts(TransportError, ApiError):
             with attempt:

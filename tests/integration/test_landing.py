@@ -31,9 +31,9 @@ from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import DownloadError, InvalidRequestError, StorageError
-from airflow_provider_grokvideo.repetition import ATTEMPTS
 from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.storage import Landed, check_writable, destination, read_image, save
+from airflow_provider_grokvideo.utils.retries import ATTEMPTS
 from tests.support.mp4_files import head as mp4_head
 
 pytest.importorskip("av", reason="the sandbox needs its extra to render videos")
@@ -57,7 +57,7 @@ def request_id(running: Sandbox) -> str:
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat at once."""
-    monkeypatch.setattr("airflow_provider_grokvideo.repetition.PAUSE", 0.0)
+    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.PAUSE", 0.0)
 
 
 @pytest.fixture

@@ -238,7 +238,7 @@ def test_the_log_says_what_is_waited_for(mode: str, sandbox: Any, capsys: pytest
 
 @in_every_mode
 def test_silent_fail_waits_on(mode: str, sandbox: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_grokvideo.repetition.PAUSE", 0.01)
+    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.PAUSE", 0.01)
     request_id = submitted()
     blocked = tmp_path / "videos"
     blocked.write_text("a file where the folder is to be")

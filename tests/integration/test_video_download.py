@@ -93,7 +93,7 @@ def host() -> Iterator[Host]:
 @pytest.fixture(autouse=True)
 def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try once: what is tried again is tested with the sandbox."""
-    monkeypatch.setattr("airflow_provider_grokvideo.repetition.ATTEMPTS", 1)
+    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.ATTEMPTS", 1)
 
 
 def says(status: str = "200 OK", body: bytes = FILM, length: int | None = None, **headers: str) -> HTTPResponse:
@@ -221,7 +221,7 @@ def test_nothing_is_decompressed(host: Host, tmp_path: Path) -> None:
 
 
 def test_video_larger_than_allowed_is_refused(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_grokvideo.repetition.ATTEMPTS", 5)
+    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.ATTEMPTS", 5)
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__MAX_VIDEO_BYTES", str(len(FILM) - 1))
     host.answers = [says(), sends(CHUNKED + b"%x\r\n" % len(FILM) + FILM + b"\r\n0\r\n\r\n"), drips(host, OK, FILM)]
     for _ in range(3):

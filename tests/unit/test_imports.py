@@ -94,7 +94,7 @@ LAYERS = [
     {"mp4", "store_errors", "store_files"},
     {"hooks", "links"},
     {"events"},
-    {"connection_form", "mp4_index", "api", "utils", "repetition"},
+    {"connection_form", "mp4_index", "api", "utils"},
     {"exceptions", "version_compat"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
