@@ -1,15 +1,45 @@
-"""What can go wrong, sorted by what the caller can do about it.
+"""Errors that this package raises, sorted by what the caller can do about them.
 
-Each class says in ``retryable`` whether a retry of the task can help. Where a generation is paid for, every error but a
-verdict on that generation is worth a retry: it resumes the generation and does not pay again.
+::
+
+    GrokVideoError
+     ├── InvalidRequestError (also ValueError)
+     ├── LedgerError
+     │    └── LedgerEntryError
+     ├── StorageError
+     ├── ApiError
+     │    ├── AuthenticationError
+     │    ├── InsufficientQuotaError
+     │    ├── RateLimitError
+     │    ├── RequestRejectedError
+     │    ├── GenerationNotFoundError
+     │    └── ServerError
+     ├── TransportError
+     ├── SubmissionUnknownError
+     ├── GenerationError
+     │    ├── GenerationFailedError
+     │    ├── GenerationModeratedError
+     │    ├── GenerationExpiredError
+     │    └── GenerationTimeoutError
+     └── DownloadError
+
+``retryable`` says whether a retry of the task can help while nothing is paid for. After the submission was accepted,
+every error but a final state of the generation itself is worth a retry: the retry resumes the generation and does not
+pay again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.api.generation import Generation
+
 FINAL_FAILURE_CODES = frozenset(
     {"invalid_argument", "failed_precondition", "permission_denied", "out_of_range", "unimplemented", "invalid_request"}
 )
-"""Codes of a failed generation whose request must change. All others, and no code, can pass."""
+"""Codes of a failed generation whose request must change. All other codes, and no code, can pass."""
 
 
 def is_final_failure(code: str) -> bool:
@@ -21,38 +51,56 @@ def is_final_failure(code: str) -> bool:
 
 
 class GrokVideoError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base class of all errors that this package raises.
+
+    Raised itself if a wait ends because polls keep failing. The generation continues and is
+    billed. A retry resumes it.
+    """
 
     retryable: bool = True
 
 
 class InvalidRequestError(GrokVideoError, ValueError):
-    """A field of the request is wrong. Nothing was sent."""
+    """Error of a wrong field, argument or connection, found before anything is sent.
+
+    Nothing was billed. A retry does not help: the field must change.
+    """
 
     retryable = False
 
 
 class LedgerError(GrokVideoError):
-    """The ledger cannot be read or written now. Nothing was submitted."""
+    """Error of a ledger that cannot be read or written now.
+
+    Nothing was submitted by the attempt that raises it. A retry helps.
+    """
 
 
 class LedgerEntryError(LedgerError):
-    """The ledger holds something that is no entry, or one of a newer release. Nothing was submitted."""
+    """Error of a ledger whose content is not an entry, or is an entry of a newer release.
+
+    Nothing was submitted. A retry does not help: the file must be removed, or the package be upgraded.
+    """
 
     retryable = False
 
 
 class StorageError(GrokVideoError):
-    """A passing fault of a store, before the submission. Nothing was billed, and a retry can help."""
+    """Temporary error of a store, before the submission.
+
+    Nothing was billed. A retry helps.
+    """
 
 
 class ApiError(GrokVideoError):
-    """The API answered, and the answer is an error.
+    """Base class of errors that the API returned.
 
-    :param message: what the API said, without the key.
-    :param status: HTTP status code of the answer.
-    :param code: the API's own error code, ``""`` where it gave none.
-    :param request_id: the generation that was asked about, where there is one.
+    A submission that the API rejects is not billed. Whether a retry helps depends on the subclass.
+
+    :param message: the API's message, without the key.
+    :param status: HTTP status code.
+    :param code: the API's own error code, ``""`` if it gave none.
+    :param request_id: the generation that was polled, if any.
     """
 
     def __init__(
@@ -75,21 +123,29 @@ class ApiError(GrokVideoError):
 
 
 class AuthenticationError(ApiError):
-    """The key is missing, refused, or may not do this."""
+    """Error of a key that is missing, rejected, or not allowed to do this.
+
+    Nothing was billed by this call. A retry does not help before the connection's key is corrected.
+    """
 
     retryable = False
 
 
 class InsufficientQuotaError(ApiError):
-    """The account is out of credit or has reached its spending limit."""
+    """Error of an account that is out of credit or has reached its spending limit.
+
+    Nothing was billed. A retry does not help before the account is topped up.
+    """
 
     retryable = False
 
 
 class RateLimitError(ApiError):
-    """Too many requests.
+    """Error of too many requests.
 
-    :param retry_after: seconds the API asks to wait, ``None`` where it does not say.
+    Nothing was billed. A retry helps.
+
+    :param retry_after: seconds that the API asks to wait, ``None`` if it does not say.
     """
 
     def __init__(
@@ -106,25 +162,37 @@ class RateLimitError(ApiError):
 
 
 class RequestRejectedError(ApiError):
-    """The API refused the request as it stands: bad field, unknown model, wrong address."""
+    """Error of a request that the API rejects as it is: bad field, unknown model, wrong address.
+
+    Nothing was billed. A retry does not help: the request or the connection must change.
+    """
 
     retryable = False
 
 
 class GenerationNotFoundError(ApiError):
-    """The API does not know this ``request_id`` (any more, or with this key)."""
+    """Error of a poll for a ``request_id`` that the API does not know, or no longer, or not with this key.
+
+    Nothing was billed by this call. A retry does not help: the id or the connection must change.
+    """
 
     retryable = False
 
 
 class ServerError(ApiError):
-    """The API failed, or its answer cannot be read."""
+    """Error of an API that failed while it was polled, or whose response cannot be read.
+
+    Nothing was billed by this call; a submission that ends so is a ``SubmissionUnknownError``. A retry helps.
+    """
 
 
 class TransportError(GrokVideoError):
-    """No answer arrived.
+    """Error of a request without a response.
 
-    :param delivered: ``False`` when the request certainly did not reach the API, ``True`` when it may have.
+    Nothing was billed by this call; a submission that may have been delivered is a ``SubmissionUnknownError``. A retry
+    helps.
+
+    :param delivered: ``False`` if the request certainly did not reach the API, ``True`` if it may have.
     """
 
     def __init__(self, message: str, *, delivered: bool) -> None:
@@ -133,17 +201,23 @@ class TransportError(GrokVideoError):
 
 
 class SubmissionUnknownError(GrokVideoError):
-    """A generation was requested and it cannot be known whether the API accepted, and bills, it."""
+    """Error of a submission with an unknown outcome: the API may have accepted it.
+
+    The generation may be billed. A retry does not help: a person must look it up, or choose to submit again.
+    """
 
     retryable = False
 
 
 class GenerationError(GrokVideoError):
-    """A submitted generation did not end in a video.
+    """Base class of errors of a submitted generation without a video.
+
+    Whether the generation is billed is the API's decision, see ``cost_usd``. Whether a retry helps depends on the
+    subclass.
 
     :param request_id: the generation.
-    :param code: the API's error code, where it gave one.
-    :param cost_usd: what the API says it cost, as a decimal string, where it says so.
+    :param code: the API's error code, if it gave one.
+    :param cost_usd: the cost that the API reports, as a decimal string, if it reports one.
     """
 
     def __init__(self, message: str, *, request_id: str, code: str = "", cost_usd: str | None = None) -> None:
@@ -152,9 +226,33 @@ class GenerationError(GrokVideoError):
         self.code = code
         self.cost_usd = cost_usd
 
+    @staticmethod
+    def from_generation(generation: Generation) -> GenerationError:
+        """Return the error of a generation that ended without a video."""
+        kind, what = _BY_STATE[generation.state]
+        cost = None if generation.cost_usd is None else format(generation.cost_usd, "f")
+        reason = generation.error_message or "the API gives no reason"
+        if generation.state == "moderated":
+            advice = "The same prompt will be rejected again: change it and clear the task"
+        elif generation.state == "failed" and is_final_failure(generation.error_code):
+            advice = "The same request will fail again: change it and clear the task"
+        else:
+            advice = "A retry checks once more; if the generation has still failed, it submits and pays for a new one"
+        return kind(
+            f"generation {generation.request_id} {what}: {reason}"
+            f"{f' (code {generation.error_code})' if generation.error_code else ''}"
+            f"{f'; it cost {cost} USD' if cost is not None else ''}. {advice}",
+            request_id=generation.request_id,
+            code=generation.error_code,
+            cost_usd=cost,
+        )
+
 
 class GenerationFailedError(GenerationError):
-    """The API could not generate the video. Submitting again may succeed, unless the code is final."""
+    """Error of a generation that the API could not finish.
+
+    The API may bill it. A retry submits a new generation and can help, unless the code is final.
+    """
 
     @property
     def retryable(self) -> bool:  # type: ignore[override]
@@ -163,18 +261,37 @@ class GenerationFailedError(GenerationError):
 
 
 class GenerationModeratedError(GenerationError):
-    """The API's content moderation refused the video. Submitting the same again will not help."""
+    """Error of a generation that the API's content moderation rejected.
+
+    The API may bill it. A retry does not help: the prompt must change.
+    """
 
     retryable = False
 
 
 class GenerationExpiredError(GenerationError):
-    """The API gave the generation up before it was done."""
+    """Error of a generation that expired at the API before it was done.
+
+    The API may bill it. A retry submits a new generation and can help.
+    """
 
 
 class GenerationTimeoutError(GenerationError):
-    """The wait ended before the generation did. The generation goes on, and can be resumed."""
+    """Error of a wait that reached its timeout before the generation was final.
+
+    The generation continues and is billed. A retry resumes it.
+    """
 
 
 class DownloadError(GrokVideoError):
-    """A finished video could not be brought to its destination. It can be fetched again."""
+    """Error of a finished video that could not be downloaded, verified or saved.
+
+    The video is billed. A retry downloads it again and does not pay again.
+    """
+
+
+_BY_STATE: Mapping[str, tuple[type[GenerationError], str]] = {
+    "failed": (GenerationFailedError, "failed"),
+    "expired": (GenerationExpiredError, "expired"),
+    "moderated": (GenerationModeratedError, "was refused by content moderation"),
+}

@@ -79,7 +79,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "preview_roots": {
                         "description": "URIs, separated by commas or spaces, below which the video preview in the "
-                        "UI may play files that a task of this provider has landed. {dag_id} stands for the DAG's id; "
+                        "UI may play files that a task of this provider has saved. {dag_id} stands for the DAG's id; "
                         "without it, whoever may edit one DAG's XComs can show the files of all. A file in the "
                         "task's own output_path plays without a root, for as long as Airflow keeps the task's "
                         "rendered fields.",

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from airflow_provider_grokvideo.api.generation import NO_VIDEO_URL
 from airflow_provider_grokvideo.api.summary import RequestSummary
 from airflow_provider_grokvideo.exceptions import LedgerEntryError, is_final_failure
 
@@ -307,8 +308,6 @@ def next_step_after_poll(step: Resume, found: Generation | None, now: float) -> 
     :param found: what the API said; ``None`` where it does not know the id.
     :param now: seconds since the epoch.
     """
-    from airflow_provider_grokvideo.api.generation import NO_VIDEO_URL
-
     earlier = f"the earlier generation {step.request_id}"
     if found is None:
         forgotten = step.cleared and now - step.entry.submitted_at > NOT_FOUND_GRACE

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_grokvideo.exceptions import LedgerEntryError, LedgerError
 from airflow_provider_grokvideo.ledger import Attempt, LedgerEntry, renewed
+from airflow_provider_grokvideo.storage import open_path, replace_file
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -264,8 +265,6 @@ class FileStore:
         return True
 
     def _replace_file(self, stored: dict[str, Any]) -> None:
-        from airflow_provider_grokvideo.storage import replace_file
-
         replace_file(self._path, json.dumps(stored).encode())
 
     @contextmanager
@@ -303,8 +302,6 @@ def open_ledger(context: Context, directories: Sequence[str | ObjectStoragePath]
         version of Airflow, may have used any but the first.
     :raises InvalidRequestError: a directory names no store.
     """
-    from airflow_provider_grokvideo.storage import open_path
-
     attempt = Attempt.of(context)
     store = context.get("task_state_store")
     files = [FileStore(open_path(directory, name="ledger_path") / file_name(context)) for directory in directories]

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
@@ -25,9 +24,9 @@ from airflow_provider_grokvideo.exceptions import (
     StorageError,
 )
 from airflow_provider_grokvideo.mp4 import Mp4Check
-from airflow_provider_grokvideo.repetition import attempts
 from airflow_provider_grokvideo.store_errors import can_pass, describe, package_for
 from airflow_provider_grokvideo.store_files import StoreFile
+from airflow_provider_grokvideo.utils.retries import attempts
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.client import GrokVideoClient
@@ -45,12 +44,11 @@ _URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
 _MAX_SHOWN = 300
-_URI_SAFE = "/!$&'()*+,;=:@~"
 
 
 @dataclass(frozen=True)
 class Landed:
-    """A video that is whole at its destination.
+    """Saved video.
 
     :param path: opens again with ``ObjectStoragePath(path)``; carries the connection id where one was given.
     :param size_bytes: bytes written.
@@ -180,7 +178,7 @@ def read_image(path: StorePath, name: str = "image") -> bytes:
     return content
 
 
-def land(
+def save(
     client: GrokVideoClient,
     generation: Generation,
     path: StorePath,
@@ -202,7 +200,7 @@ def land(
             number = attempt.retry_state.attempt_number
             try:
                 url = generation.video_url if number == 1 else None
-                return _save(client, url or _fresh_url(client, generation.request_id), generation, path, conn_id)
+                return _save_once(client, url or _fresh_url(client, generation.request_id), generation, path, conn_id)
             except (VideoTooLargeError, _CannotSaveError) as error:
                 failure = error
             except DownloadError as error:
@@ -224,23 +222,13 @@ def max_video_bytes() -> int:
     return int(given)
 
 
-def asset_uri(path: str) -> str:
-    """Return the URI of a saved file as an asset: absolute, percent-encoded, without its store's connection id."""
-    scheme, separator, rest = path.partition("://")
-    authority, slash, key = rest.partition("/")
-    authority = authority.rpartition("@")[2]
-    if not separator or scheme.lower() in {"file", "local"}:
-        local = f"{authority}{slash}{key}" if separator else path
-        return f"file://{quote(str(Path(local).absolute()), safe=_URI_SAFE)}"
-    host = f"//{quote(authority, safe=':[]')}" if authority else ""
-    return f"{scheme.lower()}:{host}{slash}{quote(key, safe=_URI_SAFE)}"
-
-
 class _CannotSaveError(DownloadError):
     """The store refuses the file. Downloading it again does not help; a changed store does."""
 
 
-def _save(client: GrokVideoClient, url: str, generation: Generation, path: StorePath, conn_id: str | None) -> Landed:
+def _save_once(
+    client: GrokVideoClient, url: str, generation: Generation, path: StorePath, conn_id: str | None
+) -> Landed:
     digest, check = hashlib.sha256(), Mp4Check(generation.duration)
     try:
         target = destination(path, generation.request_id, conn_id)

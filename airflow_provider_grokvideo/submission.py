@@ -1,4 +1,4 @@
-"""Submits a generation once: the ledger before and after the paid POST, and what to do when it is not accepted."""
+"""Paid POST of a generation: sent once, with the ledger written before and after it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pendulum
 
-from airflow_provider_grokvideo import metrics
+from airflow_provider_grokvideo.api.retry import submit_retry_delay
 from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnknownError
+from airflow_provider_grokvideo.utils import metrics
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.request import VideoRequest
@@ -23,12 +24,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """A request that is ready to be sent, and what the ledger keeps of it.
+    """Request that is ready to be sent, with what the ledger stores of it.
 
-    :param request: with its model settled and its images read.
-    :param fingerprint: recognises it in later attempts.
+    :param request: with its model set and its images read.
+    :param fingerprint: of the request, to recognise it in later attempts.
     :param address: fingerprint of the API's address.
-    :param summary: what later steps need to know of it.
+    :param summary: the facts that later steps need.
     """
 
     request: VideoRequest
@@ -38,10 +39,10 @@ class PreparedRequest:
 
 
 class RetryLater(Exception):
-    """The submission was not accepted and may be sent again after a pause too long for a worker to sleep.
+    """Signal that a submission was not accepted and may be sent again, after a pause too long for a worker.
 
     :param pause: seconds.
-    :param attempt: how many were sent.
+    :param attempt: number of submissions sent.
     """
 
     def __init__(self, pause: float, attempt: int, reason: str) -> None:
@@ -59,18 +60,16 @@ def submit_once(
     submit_deadline: float,
     max_sleep: float,
 ) -> str:
-    """Send the paid POST until it is accepted; never again once it may have been.
+    """Send the paid POST until it is accepted, and never again after it may have been accepted.
 
-    :param attempt: how many were sent before.
+    :param attempt: number of submissions sent before.
     :param submit_deadline: seconds since the epoch after which nothing is sent.
-    :param max_sleep: seconds to sleep here at most; a longer pause is :class:`RetryLater`.
-    :return: the ``request_id``, which the ledger holds, too.
-    :raises SubmissionUnknownError: it cannot be known whether the API accepted. The intent stays in the ledger.
+    :param max_sleep: maximum seconds to sleep here; a longer pause raises :class:`RetryLater`.
+    :return: the ``request_id``, which is also in the ledger.
+    :raises SubmissionUnknownError: the outcome is unknown. The intent stays in the ledger.
     :raises LedgerError: the intent could not be recorded, or another process of this task instance submits.
-    :raises GrokVideoError: the API did not accept. The ledger holds again what it held before.
+    :raises GrokVideoError: the API did not accept it. The previous entry is restored.
     """
-    from airflow_provider_grokvideo.api.retry import submit_retry_delay
-
     while True:
         attempt += 1
         ledger.record_intent(prepared.fingerprint, prepared.address, prepared.summary)
@@ -95,13 +94,13 @@ def submit_once(
         return request_id
 
 
-def unknown_error(reason: str, base_url: str, at: float) -> SubmissionUnknownError:
+def unknown_error(reason: str, base_url: str, submitted_at: float) -> SubmissionUnknownError:
     """Return the error of a submission with an unknown outcome, with what a person can do.
 
-    :param at: when it was sent, in seconds since the epoch.
+    :param submitted_at: when it was sent, in seconds since the epoch.
     """
     console = "https://console.x.ai" if "x.ai" in base_url else "the usage log in CometAPI's console"
-    moment = pendulum.from_timestamp(at).to_datetime_string()
+    moment = pendulum.from_timestamp(submitted_at).to_datetime_string()
     return SubmissionUnknownError(
         f"{reason.rstrip('.')}. It cannot be known whether the API accepted, and bills, this generation, so nothing is "
         f"submitted again. Look it up at {console}, submitted about {moment} UTC. If it is there, save it with "

@@ -1,13 +1,13 @@
-"""The Airflow versions that the package branches on."""
+"""Airflow versions that the package branches on."""
 
 from __future__ import annotations
 
-import re
-
 from airflow import __version__
+from packaging.version import Version
 
-_BASE = tuple(int(number) for number in re.findall(r"\d+", __version__)[:3])
+# Pre-releases of a version count as that version.
+_RELEASE = Version(Version(__version__).base_version)
 
-AIRFLOW_V_3_0_PLUS = _BASE >= (3, 0, 0)
-AIRFLOW_V_3_1_PLUS = _BASE >= (3, 1, 0)
-AIRFLOW_V_3_3_PLUS = _BASE >= (3, 3, 0)
+AIRFLOW_V_3_0_PLUS = Version("3.0.0") <= _RELEASE
+AIRFLOW_V_3_1_PLUS = Version("3.1.0") <= _RELEASE
+AIRFLOW_V_3_3_PLUS = Version("3.3.0") <= _RELEASE

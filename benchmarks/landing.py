@@ -46,7 +46,7 @@ def ours(url: str, ca: str, folder: Path, name: str) -> tuple[float, float, floa
     from airflow_provider_grokvideo.api.client import GrokVideoClient
     from airflow_provider_grokvideo.api.generation import Generation
     from airflow_provider_grokvideo.api.settings import Settings
-    from airflow_provider_grokvideo.storage import land
+    from airflow_provider_grokvideo.storage import save
 
     # What counts is the video, not the code that is imported first.
     ObjectStoragePath(f"file://{folder}").exists()
@@ -55,7 +55,7 @@ def ours(url: str, ca: str, folder: Path, name: str) -> tuple[float, float, floa
     generation = Generation("landing", "done", video_url=url)
     with Peak() as peak:
         cpu, began = time.process_time(), time.monotonic()
-        land(client, generation, f"file://{target}")
+        save(client, generation, f"file://{target}")
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
     target.unlink()
     return seconds, cpu, (peak.highest - peak.idle) / MEBIBYTE

@@ -36,7 +36,7 @@ STATES_AFTER_THE_WAIT = {
 
 
 # How the lines begin that the trigger and the landing write.
-TOLD = ("Generation ", "Landed ")
+TOLD = ("Generation ", "Saved ")
 
 
 class Narrator:

@@ -1,6 +1,6 @@
 """One DAG makes a video, another runs when it is there.
 
-The event of the asset carries the result of the task that made it. The alias stands for the landed file itself, whose
+The event of the asset carries the result of the task that made it. The alias stands for the saved file itself, whose
 name is known at run time only. On Airflow 2 assets are called datasets.
 """
 

@@ -25,7 +25,7 @@ with DAG(
         prompt="Time lapse of a bakery from dawn to noon",
         duration=4,
         wait_for_completion=False,
-        # Nothing is landed here; the ledger still needs a place on Airflow before 3.3.
+        # Nothing is saved here; the ledger still needs a place on Airflow before 3.3.
         ledger_path=OUTPUT + "ledger/",
     )
     GrokVideoSensor(

@@ -1,4 +1,4 @@
-"""``@task.grok_video``: a function that says what to film."""
+"""Decorator ``@task.grok_video``."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 
 _prompts: dict[tuple[Any, ...], Any] = {}
-"""Prompts of the tasks that wait, for ``dag.test()``: it resumes them in this process and without their arguments."""
+"""Prompts of waiting tasks, for ``dag.test()``: it resumes them in this process, without their arguments."""
 
 
 class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
-    """Generate the video that a function describes; all else is as with the operators.
+    """Generate the video that a function describes.
 
     The function returns the prompt; or a mapping of request fields, ``kind`` included, which override those given to
-    the decorator; or a ``VideoRequest``, which is used as it is. What it returns is not rendered: it may hold text of
-    users or of other tasks. Templates in the arguments of the decorator and of the function are rendered.
+    the decorator; or a ``VideoRequest``, which is used as it is. The returned value is not rendered: it may contain
+    text of users or of other tasks. Templates in the arguments of the decorator and of the function are rendered.
 
     :param python_callable: the decorated function.
     """
 
     custom_operator_name = "@task.grok_video"
-    # Airflow 3 stores the rendered fields again when the task has ended or is deferred.
+    # Makes Airflow 3 store the rendered fields again when the task ends or is deferred.
     overwrite_rtif_after_execution = True
     verbatim_fields = ("prompt",)
     template_fields: Sequence[str] = (
@@ -51,7 +51,7 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
     }
 
     if not hasattr(DecoratedOperator, "xcom_push"):
-        # Airflow 3.0 hands it on to a method that has no use for it, but fails where it is missing.
+        # Airflow 3.0 passes it to a method that does not use it, but fails if it is missing.
         xcom_push = None
 
     def __init__(
@@ -73,9 +73,9 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
         )
 
     def execute_complete(self, context: Context, event: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Show the prompt again, then go on where the trigger ended.
+        """Show the prompt again, then save the video, or fail, after the trigger's event.
 
-        Each process renders the fields afresh, and only the first one calls the function. The arguments are those of
+        Each process renders the fields anew, and only the first one calls the function. The arguments are those of
         the operator.
         """
         passed_on = kwargs.get("request") or {}
@@ -84,7 +84,7 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
             self._show_prompt(context, prompt)
         return super().execute_complete(context, event, *args, **kwargs)
 
-    def _asked_for(self, context: Context) -> VideoRequest:
+    def _request(self, context: Context) -> VideoRequest:
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
         returned = self.python_callable(*self.op_args, **kwargs)

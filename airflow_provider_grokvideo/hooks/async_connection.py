@@ -1,4 +1,4 @@
-"""An Airflow connection's settings, looked up on an event loop that thousands of waits share."""
+"""Look-up of a connection on an event loop that thousands of waits share."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError, InvalidRequestError, TransportError
-from airflow_provider_grokvideo.hooks.grokvideo import settings_of
+from airflow_provider_grokvideo.hooks.connection import settings_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
 LOOKUP_TTL = 5.0
-"""Seconds for which waits that start on one event loop share one look-up of their connection."""
+"""Seconds for which waits on one event loop share one look-up of their connection."""
 FAILED_LOOKUP_TTL = 1.0
-"""Seconds for which they share one that failed: who is in trouble is not asked by thousands."""
+"""Seconds for which they share a failed look-up, so that thousands of waits do not repeat it at once."""
 LOOKUP_TIMEOUT = 30.0
 """Seconds for one look-up."""
 NOT_FOUND_PAUSES = (1.0, 4.0, 5.0)
-"""Seconds after which a connection that Airflow does not find is looked up again: it says the same where one of its
-secrets backends, the metadata database among them, cannot be reached for the moment."""
+"""Seconds after which a connection that Airflow does not find is looked up again: Airflow reports the same if a
+secrets backend, for example the metadata database, cannot be reached at the moment."""
 
 
 async def aget_settings(grokvideo_conn_id: str, refused: Settings | None = None) -> Settings:
-    """Like :func:`settings_of`, looked up without blocking the event loop.
+    """Return the settings of a connection, looked up without blocking the event loop.
 
-    Waits that start together share one look-up, which is kept for some seconds: the triggerer's supervisor
-    answers one at a time.
+    Waits that start together share one look-up, which is cached for some seconds: the triggerer's supervisor
+    answers one request at a time.
 
-    :param refused: settings that the API has refused; they are taken for true only from a fresh look-up.
+    :param refused: settings that the API has rejected. They are returned only from a new look-up.
     :raises InvalidRequestError: the connection is not defined, or a field of it is wrong.
     :raises TransportError: it cannot be looked up now.
     """
     lookup = _lookups.get(grokvideo_conn_id)
     if lookup is None or not lookup.is_valid_for(refused):
         lookup = _lookups[grokvideo_conn_id] = _CachedLookup(grokvideo_conn_id)
-    # One wait that is cancelled does not take the look-up from the others.
+    # A cancelled wait must not cancel the look-up of the others.
     return await asyncio.shield(lookup.task)
 
 
 class _CachedLookup:
-    """One look-up of a connection, for all who ask on the same event loop."""
+    """One look-up of a connection, shared by all waits of an event loop."""
 
     def __init__(self, conn_id: str) -> None:
         self.loop = asyncio.get_running_loop()
@@ -57,7 +57,7 @@ class _CachedLookup:
         self.ended_at = self.loop.time()
 
     def is_valid_for(self, refused: Settings | None) -> bool:
-        """Return whether its result, or the one to come, is as good as that of a new one."""
+        """Return whether its result, or the pending one, can be used instead of a new look-up."""
         if self.loop is not asyncio.get_running_loop():
             return False
         if not self.task.done():
@@ -79,10 +79,10 @@ async def _look_up(conn_id: str) -> Settings:
         raise
     except AirflowNotFoundException as error:
         raise InvalidRequestError(f"the connection {conn_id} is not defined: {error}") from error
-    except Exception as error:  # The database's, the API server's, or any secrets backend's own.
+    except Exception as error:  # from the database, the API server, or any secrets backend
         reason = type(error).__name__
         is_malformed = isinstance(error, ValueError)
-    # Not with the error's text, nor with it as the context: it may quote the connection.
+    # Without the error's text, and without it as the context: it may quote the connection.
     if is_malformed:
         raise InvalidRequestError(f"the connection {conn_id} cannot be parsed: {reason}")
     raise TransportError(f"the connection {conn_id} cannot be looked up now: {reason}", delivered=False)
@@ -104,5 +104,5 @@ async def _get_connection(conn_id: str) -> Connection:
     try:
         return await get_async_connection(conn_id)
     except AirflowNotFoundException:
-        # dag.test() of Airflow 3.3 runs triggers where connections of the database are found synchronously only.
+        # dag.test() of Airflow 3.3 runs triggers in a process that finds the database's connections synchronously only.
         return await asyncio.to_thread(BaseHook.get_connection, conn_id)

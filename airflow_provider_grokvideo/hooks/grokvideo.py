@@ -1,20 +1,15 @@
-"""From an Airflow connection to a client of the API."""
+"""Hook of the Grok video API."""
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import BaseHook, conf
+from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_grokvideo import metrics
+from airflow_provider_grokvideo.api.models import not_offered_hint, unknown_name_hint
+from airflow_provider_grokvideo.api.validation import validate_for_model
 from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
@@ -24,6 +19,7 @@ from airflow_provider_grokvideo.exceptions import (
     ServerError,
     TransportError,
 )
+from airflow_provider_grokvideo.hooks.connection import default_model, ledger_path_of, prices_of, settings_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection, ObjectStoragePath
@@ -38,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class GrokVideoHook(BaseHook):
-    """Generates videos with Grok through CometAPI or xAI.
+    """Hook that generates videos with Grok through CometAPI or xAI.
 
     :param grokvideo_conn_id: the Airflow connection, of type ``grokvideo``.
     """
@@ -54,7 +50,7 @@ class GrokVideoHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """The form of Airflow before 3.2; later ones read the provider's metadata."""
+        """Return the fields of the connection form before Airflow 3.2, which reads the provider's metadata."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
         from wtforms import StringField
@@ -68,7 +64,7 @@ class GrokVideoHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Which standard fields the form shows, and under which names."""
+        """Return which standard fields the form shows, and their labels."""
         return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
 
     @cached_property
@@ -78,7 +74,7 @@ class GrokVideoHook(BaseHook):
 
     @cached_property
     def settings(self) -> Settings:
-        """The connection as the API's clients understand it.
+        """The settings of the API's clients, from the connection.
 
         :raises InvalidRequestError: names the connection's field that is wrong.
         """
@@ -86,80 +82,68 @@ class GrokVideoHook(BaseHook):
 
     @cached_property
     def client(self) -> GrokVideoClient:
-        """The blocking client; its session is shared by all calls of this hook."""
+        """The blocking client, whose session all calls of this hook share."""
         from airflow_provider_grokvideo.api.client import GrokVideoClient
 
         return GrokVideoClient(self.settings)
 
     def get_conn(self) -> GrokVideoClient:
-        """The blocking client."""
+        """Return the blocking client."""
         return self.client
 
     @property
     def default_model(self) -> str:
-        """The model of requests that name none."""
-        from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
-
-        return self.settings.model or DEFAULT_MODEL
+        """The model of requests that name none: the connection's, else the package's."""
+        return default_model(self.settings)
 
     @property
     def ledger_path(self) -> str | None:
-        """The ledger's directory that the connection names."""
-        with _naming(self.connection):
-            return _text(self.connection.extra_dejson, "ledger_path")
+        """The directory of ledger files that the connection names."""
+        return ledger_path_of(self.connection)
 
     @property
     def prices(self) -> Prices:
-        """List prices, with those of the connection's extra or of the configuration laid over them.
+        """List prices, overridden by those of the connection's extra or of the configuration.
 
         :raises InvalidRequestError: names the place, the model and the unit that is wrong.
         """
-        from airflow_provider_grokvideo.api.models import PRICES
-
-        own = self.connection.extra_dejson.get("prices")
-        if own:
-            with _naming(self.connection):
-                return _prices(own)
-        configured = conf.get("grokvideo", "prices", fallback=None)
-        return _prices(configured) if configured else PRICES
+        return prices_of(self.connection)
 
     def prepare(self, request: VideoRequest) -> VideoRequest:
-        """Settle the model, read image paths, and refuse what this API does not offer. Sends nothing.
+        """Set the model, read image paths, and refuse what this API does not offer. Sends nothing.
 
         :raises InvalidRequestError: names the field, the value and what is allowed.
         """
-        from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, unknown_name_hint
-        from airflow_provider_grokvideo.api.validation import validate_for_model
         from airflow_provider_grokvideo.storage import read_image
 
-        request = request.with_model(self.settings.model)
+        request = request.with_model(self.default_model)
         # Before the images are read: that may take long.
         validate_for_model(request, xai=self.settings.is_xai)
-        if hint := unknown_name_hint(request.model or DEFAULT_MODEL):
+        if hint := unknown_name_hint(str(request.model)):
             self.log.warning(hint)
         return request.with_inlined_images(read_image)
 
     def submit(self, request: VideoRequest) -> str:
-        """Request a video. This costs money; it is sent once.
+        """Submit a generation. This costs money; it is sent once.
 
         :return: the ``request_id``.
         :raises InvalidRequestError: nothing was sent.
         :raises TransportError: it did not reach the API.
-        :raises SubmissionUnknownError: it cannot be known whether the API accepted.
-        :raises ApiError: the API refused.
+        :raises SubmissionUnknownError: the outcome is unknown.
+        :raises ApiError: the API rejected it.
         """
         return self.client.submit(self.prepare(request))
 
     def get_generation(self, request_id: str) -> Generation:
-        """Ask once how a generation is doing.
+        """Poll a generation once.
 
-        :raises TransportError: no answer.
-        :raises ApiError: what the API said instead.
+        :raises TransportError: no response.
+        :raises ApiError: the API returned an error.
         """
         return self.client.get_generation(request_id)
 
     async def aget_generation(self, request_id: str) -> Generation:
-        """Like :meth:`get_generation`, from an event loop."""
+        """Poll a generation once, without blocking the event loop."""
         from airflow_provider_grokvideo.api.aio import shared_client
         from airflow_provider_grokvideo.hooks.async_connection import aget_settings
 
@@ -167,29 +151,30 @@ class GrokVideoHook(BaseHook):
             return await client.get_generation(request_id)
 
     def wait(self, request_id: str, *, poll_interval: float = 5.0, timeout: float = 900.0) -> Generation:
-        """Ask until the generation is final.
+        """Poll until the generation is final, and return it, whatever its final state.
 
-        :param poll_interval: seconds between two polls, at least.
-        :param timeout: seconds after which to give up.
-        :return: the generation, in whatever final state.
-        :raises GenerationTimeoutError: the generation goes on.
+        :param poll_interval: minimum seconds between two polls.
+        :param timeout: seconds to wait.
+        :raises GenerationTimeoutError: the generation is not final yet; it continues.
         :raises GrokVideoError: polls kept failing.
         """
         from airflow_provider_grokvideo.api.polling import Poller
-        from airflow_provider_grokvideo.outcome import from_event, to_event
+        from airflow_provider_grokvideo.events import stop_error
+        from airflow_provider_grokvideo.utils import metrics
 
         poller = Poller(poll_interval=poll_interval, deadline=time.time() + timeout, now=time.time())
         stop = self.follow(request_id, poller)
         metrics.polled(poller.polls)
-        generation = from_event(to_event(stop, request_id, poller.generation, poller.polls), timeout)
-        return poller.generation or generation
+        if stop.outcome == "final" and poller.generation is not None:
+            return poller.generation
+        raise stop_error(stop, request_id, poller.generation, timeout=timeout, conn_id=self.grokvideo_conn_id)
 
     def get_finished(self, request_id: str) -> Generation:
-        """Ask about a generation that was seen final, for its current URL; again where an answer is lost.
+        """Poll a generation that is known to be final, for its current URL; poll again after a failed poll.
 
-        :raises GrokVideoError: the API does not confirm it now.
+        :raises GrokVideoError: the API does not confirm now that it is final.
         """
-        from airflow_provider_grokvideo.repetition import attempts
+        from airflow_provider_grokvideo.utils.retries import attempts
 
         for attempt in attempts(TransportError, ApiError):
             with attempt:
@@ -199,33 +184,33 @@ class GrokVideoHook(BaseHook):
         return generation
 
     def follow(self, request_id: str, poller: Poller) -> Stop:
-        """Poll until the poller says that the wait is over; log what changes."""
+        """Poll until the poller ends the wait, and log each change."""
         from airflow_provider_grokvideo.api.polling import PollAgain
 
         decision: PollAgain | Stop = PollAgain(poller.first_delay(), report=False)
         while isinstance(decision, PollAgain):
             time.sleep(decision.delay)
-            news: Generation | GrokVideoError
+            update: Generation | GrokVideoError
             try:
-                news = self.get_generation(request_id)
+                update = self.get_generation(request_id)
             except GrokVideoError as error:
-                news = error
+                update = error
                 decision = poller.on_error(error, time.time())
                 if isinstance(error, AuthenticationError):
                     self.refresh_connection()
             else:
-                decision = poller.on_generation(news, time.time())
+                decision = poller.on_generation(update, time.time())
             if isinstance(decision, PollAgain) and decision.report:
-                self.log.info("Generation %s: %s", request_id, describe(news))
+                self.log.info("Generation %s: %s", request_id, describe(update))
         return decision
 
     def refresh_connection(self) -> None:
-        """Look the connection up afresh: its key may have been rotated. Where that fails, the old one stays in use."""
+        """Look the connection up again: its key may have been rotated. If that fails, keep the old one."""
         try:
             connection = self.get_connection(self.grokvideo_conn_id)
             settings = settings_of(connection)
         except Exception as error:  # the database's, the API server's, or any secrets backend's own
-            # Not with the error's text: it may quote the connection.
+            # Without the error's text: it may quote the connection.
             self.log.warning(
                 "The connection %r cannot be looked up now: %s", self.grokvideo_conn_id, type(error).__name__
             )
@@ -236,21 +221,19 @@ class GrokVideoHook(BaseHook):
         self.__dict__.update(connection=connection, settings=settings)
 
     def download(self, generation: Generation, path: str | ObjectStoragePath, conn_id: str | None = None) -> Landed:
-        """Land a finished video whole, or not at all.
+        """Save a finished video, completely or not at all.
 
         :param generation: in state ``done``.
         :param path: a file, or a directory with a slash at its end, for ``<request_id>.mp4``.
-        :param conn_id: the store's Airflow connection, where ``path`` names none.
-        :raises DownloadError: it can be tried again.
+        :param conn_id: the Airflow connection of the store, if ``path`` names none.
+        :raises DownloadError: the video could not be saved; a retry can help.
         """
-        from airflow_provider_grokvideo.storage import land
+        from airflow_provider_grokvideo.storage import save
 
-        return land(self.client, generation, path, conn_id)
+        return save(self.client, generation, path, conn_id)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for the list of models, free; return whether key and model work, and what is offered or wrong."""
-        from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, not_offered_hint
-
+        """List the models, free of charge; return whether key and model work, and a message."""
         try:
             settings = self.settings
             models = self.client.list_models()
@@ -258,7 +241,7 @@ class GrokVideoHook(BaseHook):
             return False, self._connection_fault(error)
         video_models = [name for name in models if "video" in name]
         offer = f"{len(models)} models" + (f", of them {', '.join(video_models[:5])}" if video_models else "")
-        missing = not_offered_hint(settings.model or DEFAULT_MODEL, video_models)
+        missing = not_offered_hint(self.default_model, video_models)
         message = f"{settings.base_url} accepts the key and offers {offer}"
         if missing is None:
             return True, message
@@ -277,133 +260,11 @@ class GrokVideoHook(BaseHook):
         return f"Could not reach {where}: {error}"
 
 
-def settings_of(connection: Connection) -> Settings:
-    """The settings that a connection describes, however it was made: form, CLI, URI or JSON.
-
-    :raises InvalidRequestError: names the field, the value and what is allowed.
-    """
-    from airflow_provider_grokvideo.api.settings import Settings
-
-    extra = connection.extra_dejson
-    with _naming(connection):
-        if not isinstance(extra, Mapping):
-            raise InvalidRequestError("extra is not allowed; allowed: a JSON object")
-        base_url = _base_url(connection)
-        return Settings(
-            base_url=base_url,
-            api_key=(connection.password or "").strip(),
-            model=_text(extra, "model"),
-            request_timeout=_positive(extra, "request_timeout", 30.0),
-            max_requests_per_second=_positive(extra, "max_requests_per_second", 20.0),
-            proxy=_text(extra, "proxy"),
-            verify=_verify(extra.get("verify")),
-            max_submissions_per_second=_submission_rate(extra, base_url),
-            allow_private_hosts=_flag(extra, "allow_private_hosts", True),
-            conn_id=connection.conn_id or "",
-        )
-
-
-def describe(news: Generation | GrokVideoError) -> str:
-    """One line for the log about how a generation is doing."""
-    if isinstance(news, GrokVideoError):
-        return f"the last poll failed, asking again: {news}"
-    status = news.raw_status or news.state
-    progress = f", {news.progress} %" if news.progress is not None else ""
-    unknown = " (a status this package does not know; waiting on)" if news.is_status_unknown else ""
+def describe(update: Generation | GrokVideoError) -> str:
+    """Return the line for the log about a poll."""
+    if isinstance(update, GrokVideoError):
+        return f"the last poll failed, asking again: {update}"
+    status = update.raw_status or update.state
+    progress = f", {update.progress} %" if update.progress is not None else ""
+    unknown = " (a status this package does not know; waiting on)" if update.is_status_unknown else ""
     return f"{status}{progress}{unknown}"
-
-
-@contextmanager
-def _naming(connection: Connection) -> Iterator[None]:
-    """Name the connection in the error of a wrong field."""
-    try:
-        yield
-    except InvalidRequestError as error:
-        raise InvalidRequestError(f"Connection {connection.conn_id!r}: {error}") from None
-
-
-def _prices(given: object) -> Prices:
-    from airflow_provider_grokvideo.api.models import read_prices
-
-    try:
-        return read_prices(json.loads(given) if isinstance(given, str) else given)
-    except json.JSONDecodeError as error:
-        raise InvalidRequestError(f"prices are no JSON object: {error}") from error
-
-
-def _base_url(connection: Connection) -> str:
-    from airflow_provider_grokvideo.api.settings import COMETAPI_HOST, COMETAPI_URL
-
-    host = (connection.host or "").strip()
-    if not host:
-        return COMETAPI_URL
-    scheme = connection.schema if connection.schema in {"http", "https"} else "https"
-    try:
-        parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
-        netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
-        usable = parts.scheme in {"http", "https"} and parts.hostname and "@" not in netloc
-    except ValueError:
-        usable = False
-    if not usable or any(character.isspace() for character in host):
-        # What stands before an @ may be a password.
-        raise InvalidRequestError(
-            f"host={host.rpartition('@')[2]!r} is not allowed; allowed: an http(s) URL or a host name, without a user"
-        )
-    path = parts.path.rstrip("/")
-    if not path and connection.schema not in {None, "", "http", "https"}:
-        path = f"/{connection.schema.strip('/')}"
-    if not path:
-        path = "/grok/v1" if parts.hostname == COMETAPI_HOST else "/v1"
-    return f"{parts.scheme}://{netloc}{path}"
-
-
-def _text(extra: Mapping[str, Any], name: str) -> str | None:
-    value = extra.get(name)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        shown = type(value).__name__ if name == "proxy" else repr(value)  # A proxy may hold a password.
-        raise InvalidRequestError(f"{name}={shown} of the connection's extra is not allowed; allowed: a text")
-    return value.strip() or None
-
-
-def _positive(extra: Mapping[str, Any], name: str, default: float) -> float:
-    value = extra.get(name)
-    if value is None or value == "":
-        return default
-    try:
-        number = float(value) if not isinstance(value, bool) else float("nan")
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not 0 < number < float("inf"):
-        raise InvalidRequestError(f"{name}={value!r} is not allowed; allowed: a number above 0")
-    return number
-
-
-def _submission_rate(extra: Mapping[str, Any], base_url: str) -> float | None:
-    """Return how many submissions per second one process may send; xAI allows one."""
-    host = urlsplit(base_url).hostname or ""
-    rate = _positive(extra, "max_submissions_per_second", 1.0 if f".{host}".endswith(".x.ai") else math.inf)
-    return None if rate == math.inf else rate
-
-
-def _flag(extra: Mapping[str, Any], name: str, default: bool) -> bool:
-    value = extra.get(name)
-    if value is None or value == "":
-        return default
-    flag = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
-    if not isinstance(flag, bool):
-        raise InvalidRequestError(f"{name}={value!r} is not allowed; allowed: true or false")
-    return flag
-
-
-def _verify(value: object) -> bool | str:
-    if value is None or value == "":
-        return True
-    if isinstance(value, bool):
-        return value
-    word = value.strip() if isinstance(value, str) else ""
-    chosen = {"true": True, "false": False}.get(word.lower(), word)
-    if isinstance(chosen, str) and not (chosen and Path(chosen).exists()):
-        raise InvalidRequestError(f"verify={value!r} is not allowed; allowed: true, false or a CA file that exists")
-    return chosen

@@ -1,4 +1,4 @@
-"""The buttons "Video" and "Request" on a task, mapped or not, waiting or done."""
+"""Links "Video" and "Request" of a task, mapped or not, waiting or done."""
 
 from __future__ import annotations
 
@@ -13,53 +13,52 @@ from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_1_PLUS
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
 
-    from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-
 _FOLLOWABLE = re.compile(r"https?://|/(?![/\\])")
 
 
 class _StoredLink(BaseOperatorLink):
-    """A link that the task has stored as XCom; absent where it has not."""
+    """Link that a task stores as XCom."""
 
     @property
     def xcom_key(self) -> str:
-        """Airflow 3 reads the link from this XCom itself."""
+        """Key of the XCom, from which Airflow 3 reads the link itself."""
         return f"_link_{type(self).__name__}"
 
     def store(self, context: Context, url: str | None) -> None:
-        """Make the link known, so that it is there while the task still waits."""
+        """Store the link, so that it is available while the task waits; do nothing without a URL."""
         if url:
             context["ti"].xcom_push(key=self.xcom_key, value=url)
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the stored URL, empty where there is none that a browser may follow."""
+        """Return the stored URL, or ``""`` if there is none that a browser may follow."""
         stored: Any = XCom.get_value(ti_key=ti_key, key=self.xcom_key)
-        # Whoever may edit XComs must not choose what a click runs.
+        # An XCom may be edited: a click must not run a script.
         return stored if isinstance(stored, str) and _FOLLOWABLE.match(stored) else ""
 
 
 class GrokVideoRequestLink(_StoredLink):
-    """The generation at the API. Its answer needs the key; the id in it is what support asks for."""
+    """Link to the generation at the API. It opens only with the key; support asks for the id in it."""
 
     name = "Request"
 
 
 class GrokVideoLink(_StoredLink):
-    """The finished video: its preview in Airflow 3.1 and later, else where the API serves it for a while."""
+    """Link to the video: its preview in Airflow 3.1 and later, else its temporary URL at the API."""
 
     name = "Video"
 
 
-def push_links(context: Context, hook: GrokVideoHook, request_id: str) -> None:
-    """Make known what can be linked to as soon as there is an id."""
-    from airflow_provider_grokvideo.api.protocol import poll_url
+def push_links(context: Context, request_url: str) -> None:
+    """Store the links of a generation as soon as its id is known.
 
-    GrokVideoRequestLink().store(context, poll_url(hook.settings, request_id))
+    :param request_url: URL of the generation at the API.
+    """
+    GrokVideoRequestLink().store(context, request_url)
     GrokVideoLink().store(context, preview_url(context))
 
 
 def preview_url(context: Context) -> str | None:
-    """The preview of this task instance, where this Airflow has it: below the UI's base path, on whatever host."""
+    """Return the path of this task instance's preview below the UI's base path, ``None`` before Airflow 3.1."""
     if not AIRFLOW_V_3_1_PLUS:
         return None
     ti = context["ti"]

@@ -1,4 +1,4 @@
-"""The arguments of a sensor: which of those that Airflow merges applies, and what may stand for an id."""
+"""Checks of the sensor's arguments."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from airflow_provider_grokvideo.api.validation import validate_seconds
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 
 POLL_INTERVAL = 5.0
-"""Seconds between two polls where neither ``poll_interval`` nor ``poke_interval`` is given."""
+"""Seconds between two polls if neither ``poll_interval`` nor ``poke_interval`` is given."""
 
 
 def checked_id(given: object) -> str:
-    """Return the id without the white space around it.
+    """Return an id without the white space around it.
 
-    :raises InvalidRequestError: it is none.
+    :raises InvalidRequestError: the value is not an id.
     """
     if isinstance(given, str) and given.strip() and given.strip() != "None":
         return given.strip()
@@ -35,10 +35,10 @@ def checked_id(given: object) -> str:
 
 
 def intervals(poll: float | timedelta | None, kwargs: dict[str, Any]) -> tuple[float, float]:
-    """Return ``poll_interval`` and ``poke_interval`` in seconds: either stands for both, and the default is 5.
+    """Return ``poll_interval`` and ``poke_interval`` in seconds. One of them sets both; the default is 5.
 
-    :param poll: ``poll_interval``, given to the sensor or by ``default_args``, which Airflow does not tell apart.
-    :param kwargs: the sensor's further arguments; ``poke_interval`` is taken out.
+    :param poll: ``poll_interval``, from the sensor or from ``default_args``, which Airflow does not distinguish.
+    :param kwargs: the sensor's other arguments; ``poke_interval`` is removed.
     """
     defaults = kwargs.get("default_args") or {}
     poke = kwargs.pop("poke_interval", None)

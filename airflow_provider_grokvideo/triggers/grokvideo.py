@@ -1,4 +1,4 @@
-"""Waits for a generation in the triggerer. It only asks: a trigger may run twice, so it never submits."""
+"""Triggers that wait for a generation. They only poll: a trigger may run twice, so it never submits."""
 
 from __future__ import annotations
 
@@ -8,45 +8,37 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import conf
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.api.aio import shared_client
-from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
 from airflow_provider_grokvideo.api.polling import Poller, Stop
-from airflow_provider_grokvideo.exceptions import AuthenticationError, GrokVideoError, InvalidRequestError
+from airflow_provider_grokvideo.api.settings import Settings
+from airflow_provider_grokvideo.events import from_event, to_event
+from airflow_provider_grokvideo.exceptions import (
+    AuthenticationError,
+    GenerationError,
+    GrokVideoError,
+    InvalidRequestError,
+)
 from airflow_provider_grokvideo.hooks.async_connection import aget_settings
+from airflow_provider_grokvideo.hooks.connection import default_model
 from airflow_provider_grokvideo.hooks.grokvideo import describe
-from airflow_provider_grokvideo.outcome import ending_error, failure_summary, from_event, to_event, to_result
-from airflow_provider_grokvideo.sensors.grokvideo import SPARE_SECONDS
+from airflow_provider_grokvideo.results import failure_summary, to_result
+from airflow_provider_grokvideo.utils.deferral import TIMEOUT_MARGIN, min_deferral
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.api.aio import PollRequest
     from airflow_provider_grokvideo.api.generation import Generation
-    from airflow_provider_grokvideo.api.settings import Settings
-
-_SCHEDULER_LAG = 5.0
-"""Seconds from the moment a worker notices the end of a task's process until the scheduler reads it, with margin."""
-
-
-def min_deferral() -> float:
-    """Return the seconds for which a task must stay deferred, at least.
-
-    A scheduler that reads "the process of this task has ended" only after it has queued the deferred task again fails
-    the task (apache/airflow#71580, #72716). Every second worker notices the end of its process one heartbeat late.
-    """
-    heartbeat: float = conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)
-    return heartbeat + _SCHEDULER_LAG
 
 
 class GrokVideoTrigger(BaseTrigger):
-    """Asks about one generation until it is final or the deadline has passed, then fires one event.
+    """Trigger that polls one generation until it is final or the deadline has passed, then fires one event.
 
-    :param grokvideo_conn_id: the Airflow connection; its key is looked up here and is no argument.
+    :param grokvideo_conn_id: the Airflow connection. Its key is looked up in the triggerer and is never an argument.
     :param request_id: the generation.
-    :param poll_interval: seconds between two polls, at least.
-    :param deadline: seconds since the epoch. It is absolute, so that it outlives a triggerer.
+    :param poll_interval: minimum seconds between two polls.
+    :param deadline: seconds since the epoch: absolute, so that it stays the same after a restart of the triggerer.
     """
 
     def __init__(
@@ -63,9 +55,10 @@ class GrokVideoTrigger(BaseTrigger):
         self.request_id = request_id
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self._default_model = default_model(Settings())
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The class path and the arguments that make the same trigger again."""
+        """Return the class path and the arguments that create the same trigger again."""
         return (
             "airflow_provider_grokvideo.triggers.grokvideo.GrokVideoTrigger",
             {
@@ -77,16 +70,16 @@ class GrokVideoTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then fire ``{"status": done|failed|expired|moderated|timeout|error, "request_id": …, …}``."""
+        """Wait, then yield ``{"status": done|failed|expired|moderated|timeout|error, "request_id": …, …}``."""
         earliest = time.monotonic() + self._min_deferral()
         poller = self._poller()
         try:
             stop = await self._follow(poller)
         except (AuthenticationError, InvalidRequestError) as error:
-            # The connection itself is at fault; nothing was asked.
+            # The connection itself is wrong; nothing was sent.
             stop = Stop("error", error)
         except asyncio.CancelledError:
-            # A clear, a kill or a triggerer going down: nothing is cancelled at the API, which offers no way to.
+            # The task is cleared or killed, or the triggerer stops. The API cannot cancel a generation.
             self.log.info(
                 "This wait for generation %s stops. The generation goes on and is billed; a retry or clear resumes it",
                 self.request_id,
@@ -102,63 +95,64 @@ class GrokVideoTrigger(BaseTrigger):
         # Only a triggerer gives a trigger an id; ``dag.test()`` runs it without one, and without a scheduler.
         return 0.0 if self.trigger_id is None else min_deferral()
 
-    def _event(self, said: dict[str, Any]) -> TriggerEvent:
-        return TriggerEvent(said)
+    def _event(self, event: dict[str, Any]) -> TriggerEvent:
+        return TriggerEvent(event)
 
-    async def _report(self, news: Generation | GrokVideoError) -> None:
+    async def _report(self, update: Generation | GrokVideoError) -> None:
         line = "Generation %s: %s"
         if hasattr(self.log, "ainfo"):
-            # Airflow's log is a pipe to a supervisor that may be busy: the event loop must not wait until it reads.
-            await self.log.ainfo(line, self.request_id, describe(news))
+            # Airflow's log is a pipe to a supervisor that may be busy: a blocking write would stop the event loop.
+            await self.log.ainfo(line, self.request_id, describe(update))
         else:
-            self.log.info(line, self.request_id, describe(news))
+            self.log.info(line, self.request_id, describe(update))
 
     async def _follow(self, poller: Poller) -> Stop:
-        # First of all asleep: of waits that start together, the event loop gets the work little by little.
+        # Sleep first, so that waits that start together do not load the event loop at the same moment.
         await asyncio.sleep(poller.first_delay())
         async with AsyncExitStack() as clients:
             return await self._poll(poller, clients)
 
     async def _poll(self, poller: Poller, clients: AsyncExitStack) -> Stop:
-        # No time limit around it: where a triggerer was down, many waits are past their deadlines, and each is to be
-        # polled once. The rate limiter bounds how long a poll waits for its turn, request_timeout how long it takes.
+        # Without a time limit: after a triggerer was down, many waits are past their deadlines, and each must be polled
+        # once. The rate limiter bounds how long a poll is queued, request_timeout how long it takes.
         poll: PollRequest | None = None
         refused: Settings | None = None
         while True:
-            news: Generation | GrokVideoError
+            update: Generation | GrokVideoError
             try:
                 if poll is None:
                     poll = await self._prepare_poll(clients, refused)
-                news = await poll.send()
+                update = await poll.send()
             except GrokVideoError as error:
                 if _is_final(error):
                     raise
-                news = error
+                update = error
                 decision = poller.on_error(error, time.time())
                 if isinstance(error, AuthenticationError) and poll is not None and refused is None:
                     refused, poll = poll.client.settings, None
             else:
-                decision = poller.on_generation(news, time.time())
+                decision = poller.on_generation(update, time.time())
             if isinstance(decision, Stop):
                 return decision
             if decision.report:
-                await self._report(news)
+                await self._report(update)
             await asyncio.sleep(decision.delay)
 
     async def _prepare_poll(self, clients: AsyncExitStack, refused: Settings | None) -> PollRequest:
         settings = await aget_settings(self.grokvideo_conn_id, refused)
+        self._default_model = default_model(settings)
         return (await clients.enter_async_context(shared_client(settings))).prepare_poll(self.request_id)
 
 
 def _is_final(error: GrokVideoError) -> bool:
-    """Return whether the connection itself is at fault: nothing was asked, and asking again would not help."""
+    """Return whether the connection itself is wrong: nothing was sent, and another poll would not help."""
     return isinstance(error, InvalidRequestError) or (isinstance(error, AuthenticationError) and error.status is None)
 
 
 class BackoffPoller(Poller):
-    """A poller whose interval doubles after each poll, as that of a sensor with ``exponential_backoff``.
+    """Poller whose interval doubles after each poll, for a sensor with ``exponential_backoff``.
 
-    :param max_poll_interval: seconds up to which it doubles.
+    :param max_poll_interval: seconds that the interval does not exceed.
     """
 
     def __init__(self, *, max_poll_interval: float, **arguments: Any) -> None:
@@ -167,23 +161,23 @@ class BackoffPoller(Poller):
 
     @property
     def poll_interval(self) -> float:
-        """Seconds between two polls, at least."""
+        """Minimum seconds between two polls."""
         doubled = self._shortest * 2.0 ** min(self.polls, 60)
         return min(doubled, max(self._shortest, self._max_poll_interval))
 
     @poll_interval.setter
     def poll_interval(self, seconds: float) -> None:
-        """Set the shortest interval."""
+        """Set the first, shortest interval."""
         self._shortest = seconds
 
 
 class GrokVideoSensorTrigger(GrokVideoTrigger):
-    """Waits for a sensor without a worker: it can be the task's start, and its end.
+    """Trigger of a sensor. Its task can start and end in the triggerer, without a worker.
 
-    :param timeout: seconds to wait, from the start of this trigger where there is no ``deadline``.
-    :param end_from_trigger: end the task here. The result has no ``video_url``: Airflow logs what a trigger sends, and
-        whoever has the URL has the video.
-    :param max_poll_interval: seconds up to which the interval doubles after each poll; ``None``: it does not.
+    :param timeout: seconds to wait, from the start of this trigger if there is no ``deadline``.
+    :param end_from_trigger: end the task in the triggerer. The result has no ``video_url``: Airflow logs the events of
+        triggers, and whoever has the URL has the video.
+    :param max_poll_interval: seconds up to which the interval doubles after each poll; ``None`` keeps it constant.
     """
 
     def __init__(
@@ -200,12 +194,12 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
         super().__init__(grokvideo_conn_id, request_id, poll_interval, deadline or 0.0, **newer)
         self.timeout = timeout
         self.starts_here = deadline is None
-        self.began_at = self.deadline - timeout
+        self.started_at = self.deadline - timeout
         self.end_from_trigger = end_from_trigger
         self.max_poll_interval = max_poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The class path and the arguments that make the same trigger again."""
+        """Return the class path and the arguments that create the same trigger again."""
         _, arguments = super().serialize()
         arguments |= {"timeout": self.timeout, "end_from_trigger": self.end_from_trigger}
         if self.starts_here:
@@ -215,17 +209,17 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
         return f"{type(self).__module__}.{type(self).__name__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait; then fire one event for the sensor, or one that ends its task."""
+        """Wait, then yield one event for the sensor, or one that ends its task."""
         if self.starts_here:
-            # No worker has seen the arguments, and their templates are rendered only here.
+            # Templates in the arguments are rendered only here: no worker has run before.
             self.request_id = str(self.request_id).strip()
-            self.began_at = time.time()
-            self.deadline = self.began_at + self.timeout
-            # Kept in the database, so that the wait does not begin anew where the triggerer does.
+            self.started_at = time.time()
+            self.deadline = self.started_at + self.timeout
+            # Stored in the database, so that a restarted triggerer does not start the wait anew.
             limit = getattr(self, "timeout_after", None) or getattr(self.task_instance, "trigger_timeout", None)
             if limit is not None:
                 self.deadline = min(self.deadline, limit.timestamp())
-                self.began_at = min(self.began_at, limit.timestamp() - self.timeout - SPARE_SECONDS)
+                self.started_at = min(self.started_at, limit.timestamp() - self.timeout - TIMEOUT_MARGIN)
             if self.request_id in {"", "None"}:
                 error = InvalidRequestError("request_id is empty, so the XCom that it comes from was not found")
                 yield self._event(to_event(Stop("error", error), self.request_id, None, 0))
@@ -244,21 +238,21 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
         )
 
     def _min_deferral(self) -> float:
-        # No process of this task has ended, or none follows: the scheduler can mistake nothing.
+        # No process of this task ends before or starts after the deferral, so that the scheduler confuses nothing.
         return 0.0 if self.starts_here or self.end_from_trigger else super()._min_deferral()
 
-    def _event(self, said: dict[str, Any]) -> TriggerEvent:
+    def _event(self, event: dict[str, Any]) -> TriggerEvent:
         if not self.end_from_trigger:
-            return TriggerEvent({**said, "began_at": self.began_at})
+            return TriggerEvent({**event, "started_at": self.started_at})
         outcome: dict[str, Any] | None = None
         try:
-            generation = from_event(said, self.timeout)
+            generation = from_event(event, timeout=self.timeout, conn_id=self.grokvideo_conn_id)
             if generation.state == "done":
-                elapsed = time.time() - self.began_at
-                result = to_result(generation, None, model=DEFAULT_MODEL, elapsed_seconds=elapsed)
+                elapsed = time.time() - self.started_at
+                result = to_result(generation, None, model=self._default_model, elapsed_seconds=elapsed)
                 return TaskSuccessEvent(xcoms={"return_value": result})
             outcome = failure_summary(generation)
-            raise ending_error(generation)
+            raise GenerationError.from_generation(generation)
         except GrokVideoError as error:
-            self.log.error("%s", error)  # noqa: TRY400  # whence it was raised tells nobody anything
+            self.log.error("%s", error)  # noqa: TRY400  # the traceback says nothing more
             return TaskFailedEvent(xcoms={"outcome": outcome} if outcome else None)

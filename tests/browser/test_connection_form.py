@@ -16,7 +16,7 @@ from conftest import BrowserEnv
 
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.connection_form import FIELDS
-from airflow_provider_grokvideo.hooks.grokvideo import settings_of
+from airflow_provider_grokvideo.hooks.connection import settings_of
 from airflow_provider_grokvideo.sandbox import Sandbox
 from dev.airflow_client import AirflowApiError
 from dev.processes import free_port

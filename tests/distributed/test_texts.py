@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from airflow_provider_grokvideo.api import protocol
 from airflow_provider_grokvideo.api.exchange import HTTPResponse
 from airflow_provider_grokvideo.api.polling import Stop
+from airflow_provider_grokvideo.events import to_event
 from airflow_provider_grokvideo.exceptions import GrokVideoError
-from airflow_provider_grokvideo.outcome import to_event
 from tests.distributed.services import Postgres
 from tests.support.hostile import ID, NASTY, SETTINGS, answers, what_comes_out
 

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo.get_provider_info import get_provider_info
-from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, settings_of
+from airflow_provider_grokvideo.hooks.connection import settings_of
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.sandbox.__main__ import _parser
 from dev.processes import free_port

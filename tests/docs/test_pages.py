@@ -16,10 +16,11 @@ import pytest
 import airflow_provider_grokvideo
 from airflow_provider_grokvideo.api.polling import FAILURE_TOLERANCE
 from airflow_provider_grokvideo.api.retry import MAX_UNREACHED_ATTEMPTS, submit_retry_delay
+from airflow_provider_grokvideo.events import STATUSES
 from airflow_provider_grokvideo.exceptions import TransportError
 from airflow_provider_grokvideo.get_provider_info import get_provider_info
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator, GrokVideoOperator
-from airflow_provider_grokvideo.outcome import STATUSES, to_result
+from airflow_provider_grokvideo.results import to_result
 from airflow_provider_grokvideo.sandbox.__main__ import _parser
 from airflow_provider_grokvideo.sandbox.faults import FAULTS
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
@@ -121,7 +122,7 @@ def test_every_option_of_the_configuration_is_documented() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    source = (PACKAGE / "metrics.py").read_text()
+    source = (PACKAGE / "utils" / "metrics.py").read_text()
     used = set(re.findall(r"Stats\.\w+\(f?\"([^\"]+)\"", source))
     documented = set(table("metrics.md", "", "Name"))
 

@@ -18,8 +18,8 @@ class Ending:
 
 
 ENDINGS = {
-    "done": Ending("success", 1, 1, ("Landed file:",)),
-    "done-on-worker": Ending("success", 1, 1, ("Landed file:",)),
+    "done": Ending("success", 1, 1, ("Saved file:",)),
+    "done-on-worker": Ending("success", 1, 1, ("Saved file:",)),
     "moderated": Ending("failed", 1, 1, ("was refused by content moderation", "change it")),
     "failed": Ending("failed", 2, 2, ("failed: ", "internal error", "it submits and pays for a new one")),
     "expired": Ending("failed", 2, 2, ("expired: ", "it submits and pays for a new one")),

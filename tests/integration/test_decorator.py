@@ -158,7 +158,7 @@ def test_templates_of_the_author_are_rendered_and_the_prompt_is_not() -> None:
         user="{{ run_label }}",
         extra={"a": "{{ run_label }}"},
     )
-    request = operator._asked_for(context)
+    request = operator._request(context)
 
     assert request.prompt == "A lynx in snow, {{ run_label }}"
     assert (request.user, request.extra) == ("snow", {"a": "snow"})

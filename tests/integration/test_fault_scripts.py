@@ -90,7 +90,7 @@ def quick(monkeypatch, sandbox):
         ),
     )
     monkeypatch.setattr(submission.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr("airflow_provider_grokvideo.repetition.PAUSE", 0.001)
+    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.PAUSE", 0.001)
 
 
 @pytest.mark.parametrize("on_unknown", ["fail", "resubmit"])

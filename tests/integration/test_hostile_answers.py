@@ -117,8 +117,8 @@ def test_hostile_answer_is_logged_clean_and_polled_again(
     logged: list[str] = []
     describe = grokvideo.describe
 
-    def described(news: Any) -> str:
-        logged.append(describe(news))
+    def described(update: Any) -> str:
+        logged.append(describe(update))
         api.status, api.poll = 200, b'{"status": "expired"}'
         return logged[-1]
 

@@ -31,9 +31,9 @@ from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import DownloadError, InvalidRequestError, StorageError
-from airflow_provider_grokvideo.repetition import ATTEMPTS
 from airflow_provider_grokvideo.sandbox import Sandbox
-from airflow_provider_grokvideo.storage import Landed, check_writable, destination, land, read_image
+from airflow_provider_grokvideo.storage import Landed, check_writable, destination, read_image, save
+from airflow_provider_grokvideo.utils.retries import ATTEMPTS
 from tests.support.mp4_files import head as mp4_head
 
 pytest.importorskip("av", reason="the sandbox needs its extra to render videos")
@@ -57,7 +57,7 @@ def request_id(running: Sandbox) -> str:
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat at once."""
-    monkeypatch.setattr("airflow_provider_grokvideo.repetition.PAUSE", 0.0)
+    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def check_landed(landed: Landed, film: bytes) -> None:
 def test_video_lands_whole_under_its_name_alone(
     client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes
 ) -> None:
-    landed = land(client, done, folder / "fox.mp4")
+    landed = save(client, done, folder / "fox.mp4")
     check_landed(landed, film)
     assert names_in(folder) == ["fox.mp4"]
 
@@ -152,7 +152,7 @@ def test_video_lands_whole_under_its_name_alone(
 def test_directory_gives_the_video_the_name_of_its_generation(
     client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes
 ) -> None:
-    landed = land(client, done, f"{folder}/")
+    landed = save(client, done, f"{folder}/")
     check_landed(landed, film)
     assert names_in(folder) == [f"{done.request_id}.mp4"]
 
@@ -160,8 +160,8 @@ def test_directory_gives_the_video_the_name_of_its_generation(
 def test_landing_again_writes_the_same_file(
     client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes, sandbox: Sandbox
 ) -> None:
-    first = land(client, done, folder / "fox.mp4")
-    assert land(client, done, folder / "fox.mp4") == first
+    first = save(client, done, folder / "fox.mp4")
+    assert save(client, done, folder / "fox.mp4") == first
     check_landed(first, film)
     assert names_in(folder) == ["fox.mp4"]
     assert len(sandbox.submissions) == 1
@@ -175,7 +175,7 @@ def test_failed_landing_leaves_an_earlier_file_as_it_was(
     target.write_bytes(b"an earlier video")
     sandbox.fault("video", "cut_clean", times=None)
     with pytest.raises(DownloadError):
-        land(client, done, target)
+        save(client, done, target)
     assert target.read_bytes() == b"an earlier video"
     assert names_in(folder) == ["fox.mp4"]
 
@@ -184,7 +184,7 @@ def test_connection_of_the_store_is_carried_in_the_path(
     client: GrokVideoClient, done: Generation, film: bytes, attached: Attached
 ) -> None:
     conn_id = attached(MemoryFileSystem()).removeprefix("memory://").removesuffix("@")
-    landed = land(client, done, f"memory://{uuid.uuid4().hex}/fox.mp4", conn_id)
+    landed = save(client, done, f"memory://{uuid.uuid4().hex}/fox.mp4", conn_id)
     assert conn_id in landed.path
     check_landed(landed, film)
 
@@ -219,7 +219,7 @@ def test_fault_that_passes_costs_one_more_download_from_a_fresh_url(
         done = client.get_generation(request_id)
         polls, downloads = len(sandbox.polls), len(sandbox.downloads)
         sandbox.fault("video", fault, **options)
-        check_landed(land(client, done, f"file://{tmp_path}/fox.mp4"), film)
+        check_landed(save(client, done, f"file://{tmp_path}/fox.mp4"), film)
     assert len(sandbox.downloads) == downloads + 2
     assert len(sandbox.polls) == polls + 1
     assert len(sandbox.submissions) == 1
@@ -233,7 +233,7 @@ def test_fault_that_stays_is_an_error_in_words_and_leaves_nothing(
     downloads = len(sandbox.downloads)
     sandbox.fault("video", fault, times=None)
     with pytest.raises(DownloadError) as caught:
-        land(client, done, f"file://{tmp_path}/fox.mp4")
+        save(client, done, f"file://{tmp_path}/fox.mp4")
     assert FAULTS[fault] in str(caught.value)
     assert len(sandbox.downloads) == downloads + ATTEMPTS
     assert list(tmp_path.iterdir()) == []
@@ -244,7 +244,7 @@ def test_fault_that_stays_is_an_error_in_words_and_leaves_nothing(
 def test_generation_without_url_is_asked_about_first(
     client: GrokVideoClient, request_id: str, film: bytes, tmp_path: Path
 ) -> None:
-    check_landed(land(client, Generation(request_id, "done"), f"file://{tmp_path}/fox.mp4"), film)
+    check_landed(save(client, Generation(request_id, "done"), f"file://{tmp_path}/fox.mp4"), film)
 
 
 def test_url_that_is_old_is_exchanged_for_a_fresh_one(
@@ -252,7 +252,7 @@ def test_url_that_is_old_is_exchanged_for_a_fresh_one(
 ) -> None:
     url = (done.video_url or "").replace("signature=", "signature=0")
     stale = Generation(done.request_id, "done", video_url=url)
-    check_landed(land(client, stale, f"file://{tmp_path}/fox.mp4"), film)
+    check_landed(save(client, stale, f"file://{tmp_path}/fox.mp4"), film)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_api_that_names_no_fresh_url_is_an_error_in_words(
     sandbox.fault("video", "expired_url", times=1)
     sandbox.fault("poll", fault, times=None)
     with pytest.raises(DownloadError, match=words) as caught:
-        land(client, done, f"file://{tmp_path}/fox.mp4")
+        save(client, done, f"file://{tmp_path}/fox.mp4")
     assert done.request_id in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -286,7 +286,7 @@ def test_key_is_never_sent_to_the_videos_host(
     netrc.write_text(f"machine 127.0.0.1 login me password {sandbox.api_key}\n")
     monkeypatch.setenv("NETRC", str(netrc))
     count = len(sandbox.downloads)
-    land(client, done, f"file://{tmp_path}/fox.mp4")
+    save(client, done, f"file://{tmp_path}/fox.mp4")
     assert len(sandbox.downloads) == count + 1
     assert [download for download in sandbox.downloads if download["authorization"]] == []
 
@@ -297,7 +297,7 @@ def test_certificate_trusted_for_the_api_is_trusted_for_its_videos(
     with Sandbox(render_seconds=0, ssl_context=context) as secure, client_of(secure, verify=ca_file) as client:
         generation = client.get_generation(client.submit(VideoRequest(prompt="p", duration=1)))
         assert (generation.video_url or "").startswith("https://")
-        assert land(client, generation, f"file://{tmp_path}/fox.mp4").size_bytes > 1000
+        assert save(client, generation, f"file://{tmp_path}/fox.mp4").size_bytes > 1000
 
 
 def test_untrusted_certificate_of_the_videos_host_is_an_error_in_words(
@@ -305,7 +305,7 @@ def test_untrusted_certificate_of_the_videos_host_is_an_error_in_words(
 ) -> None:
     with Sandbox(ssl_context=context) as secure:
         elsewhere = Generation(done.request_id, "done", video_url=f"{secure.origin}/videos/x.mp4")
-        landed = land(client, elsewhere, f"file://{tmp_path}/fox.mp4")
+        landed = save(client, elsewhere, f"file://{tmp_path}/fox.mp4")
         # The fresh URL is the API's own again.
         assert landed.size_bytes > 1000
         assert secure.downloads == []
@@ -335,7 +335,7 @@ def test_final_name_is_there_only_once_the_video_is_whole(
     client: GrokVideoClient, done: Generation, attached: Attached, film: bytes
 ) -> None:
     watched = Watched()
-    land(client, done, f"{attached(watched)}bucket/fox.mp4")
+    save(client, done, f"{attached(watched)}bucket/fox.mp4")
     ((name,),) = watched.before_copy
     assert Path(name).match(".grokvideo-*.part")
     assert sorted(watched.find("/")) == ["/bucket/fox.mp4"]
@@ -378,7 +378,7 @@ def test_destination_that_cannot_be_written_is_an_error_in_words(
     full = Full(error)
     name = uuid.uuid4().hex
     with pytest.raises(DownloadError, match=words) as caught:
-        land(client, done, f"{attached(full)}{name}/fox.mp4")
+        save(client, done, f"{attached(full)}{name}/fox.mp4")
     assert "fox.mp4" in str(caught.value)
     assert full.find(f"/{name}") == []
     assert len(sandbox.submissions) == 1
@@ -388,7 +388,7 @@ def test_full_store_is_tried_again_when_there_is_room(
     client: GrokVideoClient, done: Generation, film: bytes, attached: Attached, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = attached(Full(OSError(errno.ENOSPC, "No space left on device"), times=1))
-    check_landed(land(client, done, f"{url}{uuid.uuid4().hex}/fox.mp4"), film)
+    check_landed(save(client, done, f"{url}{uuid.uuid4().hex}/fox.mp4"), film)
     assert "No space left on device" in caplog.text
 
 
@@ -398,7 +398,7 @@ def test_store_that_refuses_the_file_costs_one_download(
     downloads = len(sandbox.downloads)
     full = Full(PermissionError(errno.EACCES, "Permission denied"))
     with pytest.raises(DownloadError, match="Permission denied"):
-        land(client, done, f"{attached(full)}{uuid.uuid4().hex}/fox.mp4")
+        save(client, done, f"{attached(full)}{uuid.uuid4().hex}/fox.mp4")
     assert len(sandbox.downloads) == downloads + 1
 
 
@@ -407,13 +407,13 @@ def test_destination_below_a_file_is_an_error_in_words(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DownloadError, match="cannot be written"):
-        land(client, done, f"file://{tmp_path}/file/fox.mp4")
+        save(client, done, f"file://{tmp_path}/file/fox.mp4")
     assert (tmp_path / "file").read_text() == "in the way"
 
 
 def test_store_that_nobody_knows_is_an_error_in_words(client: GrokVideoClient, done: Generation) -> None:
     with pytest.raises((DownloadError, ValueError), match="nonsense"):
-        land(client, done, "nonsense://bucket/fox.mp4")
+        save(client, done, "nonsense://bucket/fox.mp4")
 
 
 # --- death --------------------------------------------------------------------------------------------
@@ -436,7 +436,7 @@ store_files.Writer = Telling
 download.CHUNK = 4096
 base_url, key, request_id, path = sys.argv[1:]
 client = GrokVideoClient(Settings(base_url=base_url, api_key=key))
-storage.land(client, client.get_generation(request_id), path)
+storage.save(client, client.get_generation(request_id), path)
 print("landed", flush=True)
 """
 
@@ -461,7 +461,7 @@ def test_killed_writer_leaves_no_final_name_and_the_next_one_lands(
     (left,) = tmp_path.iterdir()
     assert left.match(".grokvideo-*.part")
 
-    check_landed(land(client, done, path), film)
+    check_landed(save(client, done, path), film)
     assert [path.name for path in tmp_path.iterdir()] == ["fox.mp4"]
     assert len(sandbox.submissions) == 1
 
@@ -484,7 +484,7 @@ class Interrupted(MemoryFileSystem):
 def test_interrupted_writer_tidies_up(client: GrokVideoClient, done: Generation, attached: Attached) -> None:
     interrupted, name = Interrupted(), uuid.uuid4().hex
     with pytest.raises(KeyboardInterrupt):
-        land(client, done, f"{attached(interrupted)}{name}/fox.mp4")
+        save(client, done, f"{attached(interrupted)}{name}/fox.mp4")
     assert interrupted.find(f"/{name}") == []
 
 
@@ -518,7 +518,7 @@ def test_memory_does_not_grow_with_the_video(client: GrokVideoClient, tmp_path: 
         url = f"http://127.0.0.1:{server.server_address[1]}/v.mp4"
         tracemalloc.start()
         try:
-            landed = land(client, Generation("large", "done", video_url=url), f"file://{tmp_path}/v.mp4")
+            landed = save(client, Generation("large", "done", video_url=url), f"file://{tmp_path}/v.mp4")
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_grokvideo.lineage import dataset_name, lineage_of
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
+from airflow_provider_grokvideo.utils.openlineage import dataset_name, lineage_of
 from tests.support.task_run import MemoryStore, TaskRun
 
 LAKE = Path(__file__).parents[2] / "example_dags" / "images" / "lake.png"

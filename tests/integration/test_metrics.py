@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_grokvideo import metrics, repetition
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
+from airflow_provider_grokvideo.utils import metrics, retries
 from tests.support.task_run import MemoryStore, TaskRun
 
 
@@ -90,7 +90,7 @@ def test_a_refused_request_counts_nothing(stats: Stats, sandbox: Any) -> None:
 def test_what_a_retry_resumes_is_counted_once(
     stats: Stats, sandbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repetition, "ATTEMPTS", 1)
+    monkeypatch.setattr(retries, "ATTEMPTS", 1)
     sandbox.fault("video", "server_error", times=1)
     fields = {"task_id": "task", "prompt": "A lake", "duration": 1, "poll_interval": 0.05, "timeout": 20}
 

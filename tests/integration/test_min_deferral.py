@@ -13,7 +13,8 @@ from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.triggers import grokvideo as triggers
-from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger, min_deferral
+from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
+from airflow_provider_grokvideo.utils.deferral import min_deferral
 
 HOLD = 1.0
 FOREVER = 3600.0

@@ -212,7 +212,7 @@ def test_a_short_rate_limit_is_slept_on_the_worker(sandbox):
 
 def test_a_long_rate_limit_gives_the_worker_slot_back(sandbox, monkeypatch):
     monkeypatch.setattr("airflow_provider_grokvideo.execution.MAX_WORKER_SLEEP", 0.5)
-    monkeypatch.setattr("airflow_provider_grokvideo.triggers.grokvideo.min_deferral", lambda: 3.0)
+    monkeypatch.setattr("airflow_provider_grokvideo.execution.min_deferral", lambda: 3.0)
     sandbox.fault("submit", "rate_limited", retry_after=1)
     began = datetime.now(UTC)
 

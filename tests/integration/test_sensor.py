@@ -18,10 +18,12 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from airflow_provider_grokvideo import results
 from airflow_provider_grokvideo.api import polling
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import GrokVideoError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.sensors import waiting
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.support.task_run import TaskRun
@@ -181,7 +183,7 @@ def test_a_rotated_key_is_read_again(mode: str, sandbox: Any, monkeypatch: pytes
 
         return failed
 
-    monkeypatch.setattr(polling.Poller, "failed", rotate(polling.Poller.failed))
+    monkeypatch.setattr(polling.Poller, "on_error", rotate(polling.Poller.on_error))
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps({**right, "password": "old-key"}))
 
     done = sense(mode, request_id)
@@ -236,22 +238,22 @@ def test_the_log_says_what_is_waited_for(mode: str, sandbox: Any, capsys: pytest
 
 @in_every_mode
 def test_silent_fail_waits_on(mode: str, sandbox: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_grokvideo.repetition.PAUSE", 0.01)
+    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.PAUSE", 0.01)
     request_id = submitted()
     blocked = tmp_path / "videos"
     blocked.write_text("a file where the folder is to be")
 
-    class Unblocking(GrokVideoSensor):
-        def _finish(self, *args: Any, **kwargs: Any) -> Any:
-            try:
-                return super()._finish(*args, **kwargs)
-            finally:
-                if blocked.is_file():
-                    blocked.unlink()
+    def finish_and_unblock(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return results.finish(*args, **kwargs)
+        finally:
+            if blocked.is_file():
+                blocked.unlink()
 
+    monkeypatch.setattr(waiting, "finish", finish_and_unblock)
     given = {"poll_interval": 0.1, "timeout": 20, "silent_fail": True, **MODES[mode]}
     done = Processes(
-        lambda: Unblocking(task_id="sense", request_id=request_id, output_path=f"file://{blocked}/v.mp4", **given)
+        lambda: GrokVideoSensor(task_id="sense", request_id=request_id, output_path=f"file://{blocked}/v.mp4", **given)
     ).run()
 
     assert done.state == "success", done.error
@@ -286,19 +288,20 @@ def test_an_event_of_an_earlier_attempt_is_ignored(status: str, sandbox: Any) ->
     event = {"status": status, "request_id": request_id}
 
     with pytest.raises(TaskDeferred) as deferral:
-        sensor.execute_complete(context(2), event, began_at=time.time() - 500, try_number=1)
+        sensor.execute_complete(context(2), event, started_at=time.time() - 500, try_number=1)
 
     assert deferral.value.kwargs["try_number"] == 2
-    assert time.time() - deferral.value.kwargs["began_at"] < 60
+    assert time.time() - deferral.value.kwargs["started_at"] < 60
     assert deferral.value.trigger.deadline > time.time() + 800
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"began_at": 0.0}, {"began_at": 0.0, "try_number": 2}], ids=str)
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"began_at": 0.0}, {"began_at": 0.0, "try_number": 2}, {"started_at": 0.0, "try_number": 2}], ids=str
+)
 def test_arguments_of_this_and_earlier_releases_are_taken(kwargs: dict[str, Any], sandbox: Any) -> None:
     request_id = submitted()
     GrokVideoHook().wait(request_id, poll_interval=0.1)
-    if kwargs:
-        kwargs["began_at"] = time.time() - 100
+    kwargs = {name: time.time() - 100 if name.endswith("_at") else value for name, value in kwargs.items()}
 
     result = GrokVideoSensor(task_id="sense", request_id=request_id).execute_complete(
         context(2), {"status": "done", "request_id": request_id}, **kwargs
@@ -364,7 +367,7 @@ def test_which_interval_applies(given: dict[str, Any], default_args: dict[str, A
     for sensor in (in_dag, alone):
         assert (sensor.poll_interval, sensor.poke_interval) == (poll, poke)
     with pytest.raises(TaskDeferred) as deferral:
-        in_dag._defer(context(1), time.time())
+        in_dag._wait.defer(context(1), time.time())
     assert deferral.value.trigger.poll_interval == poll
 
 
@@ -378,7 +381,7 @@ def test_a_mapped_sensor_keeps_its_interval() -> None:
 @pytest.mark.parametrize("timeout", [30, 30.0, timedelta(seconds=30)])
 def test_the_timeout_is_a_number_or_a_timedelta(timeout: Any) -> None:
     with pytest.raises(TaskDeferred) as deferral:
-        GrokVideoSensor(task_id="sense", request_id="x", timeout=timeout)._defer(context(1), time.time())
+        GrokVideoSensor(task_id="sense", request_id="x", timeout=timeout)._wait.defer(context(1), time.time())
 
     assert deferral.value.trigger.deadline - time.time() == pytest.approx(30, abs=10)
 

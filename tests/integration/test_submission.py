@@ -1,4 +1,4 @@
-"""Asking once: what the ledger holds after each way in which a submission can end."""
+"""Paid POST: content of the ledger after each outcome."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(FileStore(ObjectStoragePath(f"file://{tmp_path}/ledger/entry.json")), Attempt())
 
 
-def submit(hook: GrokVideoHook, ledger: Ledger, *, seconds: float = 600.0, patience: float = 5.0) -> str:
+def submit(hook: GrokVideoHook, ledger: Ledger, *, seconds: float = 600.0, max_sleep: float = 5.0) -> str:
     """Submit once."""
     deadline = time.time() + seconds
-    return submit_once(hook, PREPARED, ledger, attempt=0, submit_deadline=deadline, max_sleep=patience)
+    return submit_once(hook, PREPARED, ledger, attempt=0, submit_deadline=deadline, max_sleep=max_sleep)
 
 
-def test_accepted_submission_is_in_the_ledger(hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox) -> None:
+def test_accepted_submission_is_in_ledger(hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox) -> None:
     request_id = submit(hook, ledger)
     entry = ledger.read()
     assert entry is not None
@@ -68,7 +68,7 @@ def test_accepted_submission_is_in_the_ledger(hook: GrokVideoHook, ledger: Ledge
 
 
 @pytest.mark.parametrize("fault", ["close_before_accept", "close_after_accept", "server_error", "no_id"])
-def test_unknown_submission_leaves_its_intent_and_says_what_to_do(
+def test_unknown_outcome_keeps_intent_and_advises(
     fault: str, hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox
 ) -> None:
     sandbox.fault("submit", fault)
@@ -100,7 +100,7 @@ def test_unknown_submission_leaves_its_intent_and_says_what_to_do(
         ("model_not_found", RequestRejectedError),
     ],
 )
-def test_refused_submission_withdraws_its_intent_and_is_sent_once(
+def test_rejected_submission_restores_ledger_and_is_sent_once(
     fault: str, kind: type[GrokVideoError], hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox
 ) -> None:
     sandbox.fault("submit", fault)
@@ -119,9 +119,7 @@ def test_short_rate_limit_is_waited_out(hook: GrokVideoHook, ledger: Ledger, san
     assert (len(sandbox.submissions), len(sandbox.refusals)) == (1, 2)
 
 
-def test_long_rate_limit_is_postponed_with_an_empty_ledger(
-    hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox
-) -> None:
+def test_long_rate_limit_raises_retry_later(hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox) -> None:
     sandbox.fault("submit", "rate_limited", retry_after=60)
     with pytest.raises(RetryLater) as caught:
         submit(hook, ledger)
@@ -131,16 +129,14 @@ def test_long_rate_limit_is_postponed_with_an_empty_ledger(
     assert sandbox.submissions == []
 
 
-def test_rate_limit_beyond_the_total_timeout_is_given_up(hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox) -> None:
+def test_rate_limit_beyond_deadline_is_final(hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox) -> None:
     sandbox.fault("submit", "rate_limited", retry_after=60)
     with pytest.raises(RateLimitError):
         submit(hook, ledger, seconds=30)
     assert ledger.read() is None
 
 
-def test_unreachable_api_is_given_up_with_an_empty_ledger(
-    hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox
-) -> None:
+def test_unreachable_api_leaves_empty_ledger(hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox) -> None:
     assert hook.client.settings.base_url == sandbox.base_url
     sandbox.stop()
     with pytest.raises(TransportError) as caught:
@@ -149,9 +145,7 @@ def test_unreachable_api_is_given_up_with_an_empty_ledger(
     assert ledger.read() is None
 
 
-def test_nothing_is_sent_where_the_intent_cannot_be_written(
-    hook: GrokVideoHook, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_nothing_is_sent_if_intent_cannot_be_written(hook: GrokVideoHook, sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     ledger = Ledger(FileStore(ObjectStoragePath(f"file://{tmp_path}/file/entry.json")), Attempt())
     with pytest.raises(LedgerError, match=r"cannot be (locked|written)"):
@@ -160,7 +154,7 @@ def test_nothing_is_sent_where_the_intent_cannot_be_written(
 
 
 @pytest.mark.parametrize("fault", ["invalid_request", "bad_key", "model_not_found", "no_quota"])
-def test_a_rejected_submission_restores_the_earlier_entry(
+def test_rejected_submission_restores_earlier_entry(
     fault: str, hook: GrokVideoHook, ledger: Ledger, sandbox: Sandbox
 ) -> None:
     request_id = submit(hook, ledger)

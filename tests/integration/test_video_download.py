@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_grokvideo import storage
 from airflow_provider_grokvideo.api import download
 from airflow_provider_grokvideo.api.client import GrokVideoClient
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import DownloadError, InvalidRequestError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.storage import check_writable, land
+from airflow_provider_grokvideo.storage import check_writable
 from tests.support.mp4_files import head
 
 FILM = head(100_000) + bytes(100_000)
@@ -92,7 +93,7 @@ def host() -> Iterator[Host]:
 @pytest.fixture(autouse=True)
 def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try once: what is tried again is tested with the sandbox."""
-    monkeypatch.setattr("airflow_provider_grokvideo.repetition.ATTEMPTS", 1)
+    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.ATTEMPTS", 1)
 
 
 def says(status: str = "200 OK", body: bytes = FILM, length: int | None = None, **headers: str) -> HTTPResponse:
@@ -121,7 +122,7 @@ def drips(host: Host, start: bytes, drop: bytes, pause: float = 0.05) -> HTTPRes
 def save(url: str, folder: Path, **settings: Any) -> bytes:
     """Save a video, and return what was saved."""
     with GrokVideoClient(Settings(base_url="http://127.0.0.1:1", **{"request_timeout": 5.0, **settings})) as client:
-        landed = land(client, Generation("id", "done", video_url=url), f"{folder}/v.mp4")
+        landed = storage.save(client, Generation("id", "done", video_url=url), f"{folder}/v.mp4")
     assert landed.size_bytes == len((folder / "v.mp4").read_bytes())
     return (folder / "v.mp4").read_bytes()
 
@@ -220,7 +221,7 @@ def test_nothing_is_decompressed(host: Host, tmp_path: Path) -> None:
 
 
 def test_video_larger_than_allowed_is_refused(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_grokvideo.repetition.ATTEMPTS", 5)
+    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.ATTEMPTS", 5)
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__MAX_VIDEO_BYTES", str(len(FILM) - 1))
     host.answers = [says(), sends(CHUNKED + b"%x\r\n" % len(FILM) + FILM + b"\r\n0\r\n\r\n"), drips(host, OK, FILM)]
     for _ in range(3):

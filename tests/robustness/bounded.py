@@ -20,12 +20,12 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_grokvideo import repetition
 from airflow_provider_grokvideo.api import download
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import GrokVideoError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.utils import retries
 
 KEY = "sk-Zq81xTopSecretKey0042"
 ID = "4b2cd27e-0b0d-3dec-c31c-7572daf74bb3"
@@ -79,7 +79,7 @@ def run(call: str, url: str, *, environ: dict[str, str] | None = None) -> Outcom
 def _child(call: str, url: str, environ: dict[str, str], sender: Pipe) -> None:
     os.environ.update(environ)
     download.SPEED_WINDOW = SPEED_WINDOW
-    repetition.ATTEMPTS = 1  # The pauses between several would take most of the time.
+    retries.ATTEMPTS = 1  # The pauses between several would take most of the time.
     _limit_memory()
     saved: list[str] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -11,8 +11,7 @@ from airflow.providers.common.compat.sdk import Asset, AssetAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.finishing import emit_asset_events
-from airflow_provider_grokvideo.storage import asset_uri
+from airflow_provider_grokvideo.results import asset_uri, emit_asset_events
 
 
 def model(uri: str) -> Any:

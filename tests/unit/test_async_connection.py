@@ -15,7 +15,7 @@ from airflow_provider_grokvideo.api.client import GrokVideoClient
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import InvalidRequestError, TransportError
 from airflow_provider_grokvideo.hooks import async_connection
-from airflow_provider_grokvideo.hooks.grokvideo import settings_of
+from airflow_provider_grokvideo.hooks.connection import settings_of
 from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
 

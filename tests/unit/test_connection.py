@@ -15,7 +15,8 @@ from airflow.providers.common.compat.sdk import Connection
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 from airflow_provider_grokvideo.hooks.async_connection import aget_settings
-from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, settings_of
+from airflow_provider_grokvideo.hooks.connection import settings_of
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 
 KEY = "sk-Zq81x/Top+Secret=Key"
 EXTRA = {

@@ -1,4 +1,4 @@
-"""What importing costs, and which way the arrows between the rooms of the house point."""
+"""What importing costs, and in which direction the modules import one another."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ print(json.dumps(added))
 """
     added = json.loads(run_python(code).splitlines()[-1])
     assert set(added) == {"operators", "sensors", "hooks"}
-    for room, modules in added.items():
-        assert f"{PACKAGE}.{room}.grokvideo" in modules
+    for package, modules in added.items():
+        assert f"{PACKAGE}.{package}.grokvideo" in modules
         assert [name for name in modules if name.startswith(HEAVY)] == []
 
 
@@ -84,25 +84,27 @@ with Sandbox() as sandbox:
 # Each module may import only what is below it, or beside it in the same layer.
 LAYERS = [
     {"decorators", "plugins"},
-    {"operators", "sensors", "triggers"},
+    {"operators", "sensors"},
     {"execution"},
-    {"submission", "outcome", "finishing", "lineage"},
+    {"submission", "triggers"},
+    {"results"},
     {"ledger_path"},
     {"ledger_stores"},
     {"ledger", "storage"},
     {"mp4", "store_errors", "store_files"},
     {"hooks", "links"},
-    {"connection_form", "mp4_index", "api", "utils", "repetition", "metrics", "lineage_facet"},
+    {"events"},
+    {"connection_form", "mp4_index", "api", "utils"},
     {"exceptions", "version_compat"},
 ]
-LEVEL = {room: level for level, names in enumerate(LAYERS) for room in names}
-# Below another layer, and importing it all the same, inside a function only.
-LATE_UPWARD = {("hooks", "storage"), ("hooks", "outcome")}
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# The hook saves videos and reads images, by an import inside a function.
+LATE_UPWARD = {("hooks", "storage")}
 SOURCES = sorted(path for path in ROOT.rglob("*.py") if "sandbox" not in path.relative_to(ROOT).parts)
 
 
-def room_of(module: str) -> str:
-    """Return the room of a module of this package."""
+def part_of(module: str) -> str:
+    """Return the top-level module or package that a module of this package belongs to."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 
@@ -130,19 +132,19 @@ def imports_of(path: Path) -> list[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_arrows_point_one_way(path: Path) -> None:
-    room = room_of(".".join([PACKAGE, *path.relative_to(ROOT).with_suffix("").parts]))
+def test_imports_go_one_way(path: Path) -> None:
+    part = part_of(".".join([PACKAGE, *path.relative_to(ROOT).with_suffix("").parts]))
     ours = [(module, at_top) for module, at_top in imports_of(path) if module.split(".")[0] == PACKAGE]
     wrong = []
     for module, at_top in ours:
-        target = room_of(module)
-        if target in {"", "sandbox"} or room in {"__init__", "get_provider_info"}:
+        target = part_of(module)
+        if target in {"", "sandbox"} or part in {"__init__", "get_provider_info"}:
             if target == "sandbox":
                 wrong.append(module)
             continue
-        assert room in LEVEL, f"{room} is in no layer yet"
-        upward = LEVEL[target] < LEVEL[room]
-        if upward and not (not at_top and (room, target) in LATE_UPWARD):
+        assert part in LEVEL, f"{part} is in no layer yet"
+        upward = LEVEL[target] < LEVEL[part]
+        if upward and not (not at_top and (part, target) in LATE_UPWARD):
             wrong.append(module)
     assert wrong == []
 
@@ -171,5 +173,5 @@ def test_only_clients_and_their_transport_do_io(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "sandbox").glob("*.py")), ids=lambda path: path.name)
 def test_sandbox_shares_nothing_with_what_it_tests(path: Path) -> None:
     mine = {module for module, _ in imports_of(path) if module.split(".")[0] == PACKAGE}
-    assert {room_of(module) for module in mine} <= {"sandbox"}
+    assert {part_of(module) for module in mine} <= {"sandbox"}
     assert "airflow" not in {module.split(".")[0] for module, _ in imports_of(path)}

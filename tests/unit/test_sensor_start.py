@@ -100,11 +100,11 @@ def test_the_usual_deferral_ends_in_the_triggerer_too():
     from airflow.providers.common.compat.sdk import TaskDeferred
 
     with pytest.raises(TaskDeferred) as deferral:
-        sensor(end_from_trigger=True)._defer(CONTEXT, time.time())
+        sensor(end_from_trigger=True)._wait.defer(CONTEXT, time.time())
     assert isinstance(deferral.value.trigger, GrokVideoSensorTrigger)
 
     with pytest.raises(TaskDeferred) as deferral:
-        sensor()._defer(CONTEXT, time.time())
+        sensor()._wait.defer(CONTEXT, time.time())
     assert type(deferral.value.trigger) is GrokVideoTrigger
 
 
@@ -186,7 +186,7 @@ def test_a_wait_that_started_in_the_triggerer_says_when():
 
     event = trigger._event(DONE)
 
-    assert time.time() - event.payload["began_at"] == pytest.approx(10, abs=5)
+    assert time.time() - event.payload["started_at"] == pytest.approx(10, abs=5)
 
 
 def test_the_interval_doubles_up_to_the_longest():
@@ -208,7 +208,7 @@ def test_exponential_backoff_is_kept_in_the_triggerer(given: dict[str, Any], lon
     from airflow.providers.common.compat.sdk import TaskDeferred
 
     with pytest.raises(TaskDeferred) as deferral:
-        sensor(**given)._defer(CONTEXT, time.time())
+        sensor(**given)._wait.defer(CONTEXT, time.time())
 
     path, arguments = deferral.value.trigger.serialize()
     assert arguments.get("max_poll_interval") == longest

@@ -23,8 +23,8 @@ from airflow_provider_grokvideo.api.text import (
     is_usable_id,
     is_video_url,
 )
+from airflow_provider_grokvideo.events import to_event
 from airflow_provider_grokvideo.exceptions import InvalidRequestError, SubmissionUnknownError
-from airflow_provider_grokvideo.outcome import to_event
 from tests.support.hostile import (
     ID,
     KEY,

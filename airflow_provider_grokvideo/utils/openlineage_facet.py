@@ -1,4 +1,4 @@
-"""The run facet of a generation. Imports OpenLineage's client, and so only where that is installed."""
+"""OpenLineage run facet of a generation. Importable only if OpenLineage's client is installed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from openlineage.client.facet_v2 import RunFacet
 
 @define(kw_only=True)
 class GrokVideoRunFacet(RunFacet):
-    """What a task has learnt of its generation.
+    """Facts about the generation of a task.
 
     :param request_id: the generation.
-    :param status: how it ended, or ``pending`` where nobody waited.
+    :param status: its final state, or ``pending`` if the task did not wait.
     :param model: the model that was used.
     :param duration: seconds of video.
     :param cost_usd: what the API says it cost, as a decimal string.

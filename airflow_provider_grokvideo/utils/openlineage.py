@@ -1,4 +1,4 @@
-"""What OpenLineage is told of a generation. Optional: only Airflow's OpenLineage provider asks for it."""
+"""Datasets and run facet of a task for OpenLineage. Only Airflow's OpenLineage provider, if installed, calls it."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ _QUERY = re.compile(r"\?[^/]*=")
 
 
 class OpenLineageMixin:
-    """Lets an operator or sensor report to OpenLineage. It keeps in ``run_summary`` what is known when it ends."""
+    """Mixin of operators and sensor that report to OpenLineage."""
 
     run_summary: Mapping[str, Any] | None = None
+    """The task's result, or the summary of a generation without a video; set before the task ends."""
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
-        """What a task that succeeded has read, written and spent."""
+        """Return the datasets and the run facet of a task that succeeded."""
         return lineage_of(self, self.run_summary or {})
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:
-        """What a task that failed has read and spent."""
+        """Return the datasets and the run facet of a task that failed."""
         return lineage_of(self, self.run_summary or {})
 
 
 def lineage_of(operator: Any, run_summary: Mapping[str, Any]) -> OperatorLineage[Any, Any]:
-    """The datasets and the run facet of a task.
+    """Return the datasets and the run facet of a task.
 
     :param operator: its arguments name the inputs.
-    :param run_summary: the task's result, or the verdict on a generation without a video.
+    :param run_summary: the task's result, or the summary of a generation without a video.
     """
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import OutputDataset
     from openlineage.client.facet_v2 import output_statistics_output_dataset
 
-    from airflow_provider_grokvideo.lineage_facet import GrokVideoRunFacet
+    from airflow_provider_grokvideo.utils.openlineage_facet import GrokVideoRunFacet
 
     outputs = []
     if run_summary.get("path"):
@@ -55,7 +56,7 @@ def lineage_of(operator: Any, run_summary: Mapping[str, Any]) -> OperatorLineage
 
 
 def dataset_name(uri: str) -> tuple[str, str]:
-    """Return namespace and name of a file, as OpenLineage's naming conventions have them.
+    """Return namespace and name of a file by OpenLineage's naming conventions.
 
     Neither holds a connection id, a user name, or a URL's query or fragment.
 
@@ -69,7 +70,7 @@ def dataset_name(uri: str) -> tuple[str, str]:
     if scheme in {"file", "local"}:
         return "file", slash + path
     if scheme in {"http", "https"}:
-        # A file name on a store may hold these characters; in a URL they begin what may be a signature.
+        # A file name on a store may contain these characters; in a URL they may start a signature.
         authority, path = _before_query(authority), _before_query(path)
     elif _QUERY.search(path):
         path = path.split("?", 1)[0]
@@ -92,13 +93,13 @@ def _inputs(operator: Any) -> Iterator[InputDataset]:
     references = getattr(operator, "reference_images", None) or ()
     given = [getattr(operator, "image", None), *references, getattr(operator, "video", None)]
     for media in map(_address, given):
-        # A data URI or a file stored at xAI is no dataset that somebody else could name.
+        # Nobody else can name a data URI, or a file that xAI stores, as a dataset.
         if media and not media.lower().startswith("data:"):
             yield InputDataset(*dataset_name(media))
 
 
 def _address(media: Any) -> str:
-    """Return the path or URL of a medium, however it is given; ``""`` where it has none."""
+    """Return the path or URL of a medium, ``""`` if it has none."""
     if isinstance(media, Mapping):
         media = media.get("url")
     return str(media).strip() if isinstance(media, str | PathLike) or hasattr(media, "as_uri") else ""

@@ -1,4 +1,4 @@
-"""What a worker reports through Airflow's Stats. The names are public; see docs/metrics.md.
+"""Metrics that a worker sends through Airflow's Stats. The names are public; see docs/metrics.md.
 
 ``grokvideo.submitted``, ``grokvideo.unknown_submission``, ``grokvideo.finished.<state>`` and ``grokvideo.polls`` count;
 ``grokvideo.cost_micro_usd`` counts millionths of a US dollar, on failures too; ``grokvideo.generation_seconds`` times
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 _MICRO = 1_000_000
 _STATES = frozenset({"done", "failed", "expired", "moderated"})
-"""The only ends that stand in a metric's name: text of the API never does."""
+"""The only states that a metric's name contains: text of the API never becomes part of a name."""
 _LONGEST = 365 * 24 * 3600.0
 
 
 def submitted() -> None:
-    """The API has accepted a generation."""
+    """Count a generation that the API has accepted."""
     Stats.incr("grokvideo.submitted")
 
 
 def submission_unknown() -> None:
-    """Nobody can tell whether the API has accepted a generation."""
+    """Count a submission with an unknown outcome."""
     Stats.incr("grokvideo.unknown_submission")
 
 
 def polled(times: int) -> None:
-    """A wait has ended after so many polls."""
+    """Count the polls of a wait that has ended."""
     Stats.incr("grokvideo.polls", times)
 
 
 def finished(generation: Generation, seconds: float) -> None:
-    """A generation is final.
+    """Count a final generation by state, with its duration and cost.
 
-    :param seconds: since its submission, or since its wait began.
+    :param seconds: since its submission, or since its wait started.
     """
     Stats.incr(f"grokvideo.finished.{generation.state if generation.state in _STATES else 'other'}")
     # A damaged start time, NaN included, must not fail a task that has its video.
