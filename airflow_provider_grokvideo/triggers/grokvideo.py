@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_grokvideo import __version__
-from airflow_provider_grokvideo.api.aio import shared_client
 from airflow_provider_grokvideo.api.polling import Poller, Stop
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.events import from_event, to_event
@@ -28,6 +29,8 @@ from airflow_provider_grokvideo.results import failure_summary, to_result
 from airflow_provider_grokvideo.utils.deferral import TIMEOUT_MARGIN, min_deferral
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from airflow_provider_grokvideo.api.aio import PollRequest
     from airflow_provider_grokvideo.api.generation import Generation
 
@@ -141,7 +144,18 @@ class GrokVideoTrigger(BaseTrigger):
     async def _prepare_poll(self, clients: AsyncExitStack, refused: Settings | None) -> PollRequest:
         settings = await aget_settings(self.grokvideo_conn_id, refused)
         self._default_model = default_model(settings)
-        return (await clients.enter_async_context(shared_client(settings))).prepare_poll(self.request_id)
+        # In a thread: the import of aiohttp takes longer than an event loop may be blocked.
+        is_imported = _import_client.cache_info().currsize > 0
+        client = _import_client() if is_imported else await asyncio.to_thread(_import_client)
+        poll: PollRequest = (await clients.enter_async_context(client.shared_client(settings))).prepare_poll(
+            self.request_id
+        )
+        return poll
+
+
+@cache
+def _import_client() -> ModuleType:
+    return import_module("airflow_provider_grokvideo.api.aio")
 
 
 def _is_final(error: GrokVideoError) -> bool:

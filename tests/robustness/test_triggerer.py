@@ -25,42 +25,47 @@ from tests.support.raw_server import HOLD, RESET, RawServer, drip, repeat, respo
 
 pytestmark = pytest.mark.timeout(900)
 
+ONCE = "wait-a-day"
 HEALTHY = 50
 ENDED_BY_WORKER = 5
 """Of the healthy ones; the others end in the triggerer."""
 HOSTILE_TIMEOUT = 60
 NEVER = 86_400
 KEY = "sk-Zq81xTopSecretKey0042"
+PENDING = 10
+"""Polls that find a generation pending before it has failed."""
 MIB = b" " * 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-def failed(text: str) -> bytes:
-    """Return the answer of a failed generation that says a text in each field."""
-    return response(200, {"status": "failed", "model": text, "error": {"code": text, "message": text}})
+def saying(text: str) -> list[Any]:
+    """Return the answers of a generation that has a text in each field: pending a few times, then failed."""
+    fields = {"model": text, "error": {"code": text, "message": text}}
+    pending = [response(200, {"status": text, "progress": 3, **fields})]
+    return [*[pending] * PENDING, [response(200, {"status": "failed", **fields})]]
 
 
 HOSTILE: dict[str, Any] = {
-    "surrogate-in-failure": [failed("\ud800 \udfff")],
-    "surrogate-in-status": [response(200, b'{"status": "\\ud83d", "progress": 3}')],
-    "surrogate-in-bytes": [response(200, b'{"status": "\xed\xa0\x80"}')],
-    "nul": [failed("a\x00b\x1b[2J\u202e")],
-    "long-message": [failed("x" * 900_000)],
-    "20-MB-message": [b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n", *[MIB] * 19],
-    "endless-body": repeat(OK + b"\r\n" + MIB),
-    "slow-headers": drip(OK + b"X: " + b"y" * 10_000, 0.2),
-    "slow-body": [OK + b"Content-Length: 100\r\n\r\n", *drip(b" " * 100, 0.5)],
-    "silence": [HOLD],
-    "reset": [RESET],
-    "bomb": [response(200, gzip.compress(bytes(300 * 1024**2)), Content_Encoding="gzip")],
-    "wait-a-day": [response(429, {"error": "too many requests"}, Retry_After="86400")],
-    "deep": [response(200, b"[" * 400_000)],
-    "wide": [response(200, b"[" + b"[]," * 300_000 + b"[]]")],
-    "huge-number": [response(200, b'{"progress": ' + b"9" * 1_000_000 + b"}")],
-    "redirect": [response(302, b"", Location="http://[")],
-    "interim": repeat(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n", 0.01),
-    "echo": [failed(f"the key {KEY} is wrong: https://e.example/v.mp4?sig={KEY}")],
-    "many-headers": [OK + b"".join(b"X-%d: y\r\n" % number for number in range(20_000)), HOLD],
+    "surrogate-in-failure": saying("\ud800 \udfff"),
+    "surrogate-in-status": [[response(200, b'{"status": "\\ud83d", "progress": 3}')]],
+    "surrogate-in-bytes": [[response(200, b'{"status": "\xed\xa0\x80"}')]],
+    "nul": saying("a\x00b\x1b[2J\u202e"),
+    "long-message": saying("x" * 900_000),
+    "20-MB-message": [[b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n", *[MIB] * 19]],
+    "endless-body": [repeat(OK + b"\r\n" + MIB)],
+    "slow-headers": [drip(OK + b"X: " + b"y" * 10_000, 0.2)],
+    "slow-body": [[OK + b"Content-Length: 100\r\n\r\n", *drip(b" " * 100, 0.5)]],
+    "silence": [[HOLD]],
+    "reset": [[RESET]],
+    "bomb": [[response(200, gzip.compress(bytes(300 * 1024**2)), Content_Encoding="gzip")]],
+    ONCE: [[response(429, {"error": "too many requests"}, Retry_After="86400")]],
+    "deep": [[response(200, b"[" * 400_000)]],
+    "wide": [[response(200, b"[" + b"[]," * 300_000 + b"[]]")]],
+    "huge-number": [[response(200, b'{"progress": ' + b"9" * 1_000_000 + b"}")]],
+    "redirect": [[response(302, b"", Location="http://[")]],
+    "interim": [repeat(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n", 0.01)],
+    "echo": saying(f"the key {KEY} is wrong: https://e.example/v.mp4?sig={KEY}"),
+    "many-headers": [[OK + b"".join(b"X-%d: y\r\n" % number for number in range(20_000)), HOLD]],
 }
 assert len(HOSTILE) == 20
 
@@ -76,7 +81,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess
 def hostile() -> Iterator[dict[str, RawServer]]:
     """Return a server for each kind of hostility."""
     with ExitStack() as stack:
-        yield {name: stack.enter_context(RawServer(script)) for name, script in HOSTILE.items()}
+        yield {name: stack.enter_context(RawServer(*scripts)) for name, scripts in HOSTILE.items()}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -134,6 +139,11 @@ def count(airflow: AirflowStack, run_id: str, prefix: str, *wanted: str) -> int:
     return sum(task.startswith(prefix) and state in wanted for task, state in states(airflow, run_id).items())
 
 
+def all_polled(servers: dict[str, RawServer], times: int) -> bool:
+    """Return whether each hostile API was polled so many times; the one that asks for a day's pause once."""
+    return all(len(server.requests) >= (1 if name == ONCE else times) for name, server in servers.items())
+
+
 def test_hostile_answers_harm_no_other_wait(
     database_url: str | None, sandbox: SandboxProcess, hostile: dict[str, RawServer], tmp_path: Path
 ) -> None:
@@ -175,6 +185,7 @@ def test_hostile_answers_harm_no_other_wait(
             timeout=HOSTILE_TIMEOUT + 240,
             what="the hostile waits to end",
         )
+        assert all_polled(hostile, 5)
         assert count(airflow, run_id, "healthy", "deferred") == HEALTHY
         told = triggerer.log.read_text(errors="replace")[began:]
 

@@ -43,6 +43,16 @@ print(json.dumps(added))
         assert [name for name in modules if name.startswith(HEAVY)] == []
 
 
+def test_trigger_imports_no_http_client_into_the_event_loop() -> None:
+    code = f"""
+import sys
+import airflow.triggers.base
+from {PACKAGE}.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
+print("aiohttp" in sys.modules, "requests" in sys.modules and "{PACKAGE}.api.client" in sys.modules)
+"""
+    assert run_python(code).split() == ["False", "False"]
+
+
 def test_api_works_where_airflow_cannot_be_imported() -> None:
     code = f"""
 import sys
