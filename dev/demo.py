@@ -35,7 +35,7 @@ STATES_AFTER_THE_WAIT = {
 }
 
 
-# How the lines begin that the trigger and the landing write.
+# How the lines begin that the trigger and the saving write.
 TOLD = ("Generation ", "Saved ")
 
 

@@ -175,7 +175,7 @@ def a_worker_dies(scene: Scene, done: list[str]) -> None:
     scene.airflow.kill("worker-1")
     scene.wait_for("success", len(done), timeout=400)
     took = f"{time.time() - died:.0f} s after its death"
-    scene.say(f"{len(done)} generations ended, one worker killed as it landed; all landed by the other", took)
+    scene.say(f"{len(done)} generations ended, one worker killed while it saved; all saved by the other", took)
 
 
 def a_triggerer_goes(scene: Scene, waits: list[str]) -> None:
@@ -201,7 +201,7 @@ def check_the_end(scene: Scene, waits: list[str]) -> None:
     tries = Counter(one["try_number"] for one in scene.airflow.client.task_instances("sixty", scene.run_id))
     downloads = Counter(one["request_id"] for one in scene.sandbox.entries("downloads"))
     scene.say("submissions", str(len(waits)))
-    scene.say("videos landed", str(len(landed)))
+    scene.say("videos saved", str(len(landed)))
     scene.say("downloads", str(downloads.total()))
     assert 1 <= VIDEOS - tries[1] <= WORKER_CONCURRENCY
     scene.say("tasks that needed a second attempt: those on the worker that was killed", str(VIDEOS - tries[1]))

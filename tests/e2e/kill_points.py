@@ -87,7 +87,7 @@ WORKER_POINTS = [
         done_first=True,
     ),
     _held(
-        "before-finished", "after landing, before the result is stored", "before", f"{LEDGER}.record_result",
+        "before-finished", "after saving, before the result is stored", "before", f"{LEDGER}.record_result",
         done_first=True,
     ),
     _held(

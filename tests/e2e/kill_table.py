@@ -38,10 +38,10 @@ how to look it up and how to go on. `make kill-table` measures this anew.
 
 def markdown(rows: Sequence[Outcome]) -> str:
     """Write the table."""
-    lines = ["| Killed | When | Submissions | Video landed | The task ended as |", "|---|---|---|---|---|"]
+    lines = ["| Killed | When | Submissions | Video saved | The task ended as |", "|---|---|---|---|---|"]
     for row in rows:
         tries = f"{row.state}, attempt {row.tries}"
-        landed = f"{row.landed} of {row.submissions}" if row.submissions else "nothing to land"
+        landed = f"{row.landed} of {row.submissions}" if row.submissions else "nothing to save"
         lines.append(f"| {VICTIMS[row.point.victim]} | {row.point.where} | {row.submissions} | {landed} | {tries} |")
     return "\n".join(lines) + "\n"
 

@@ -35,7 +35,7 @@ def polls(run: VideoRun) -> list[dict[str, object]]:
     return [poll for poll in run.sandbox.entries("polls") if poll["request_id"] in run.ids()]
 
 
-def test_a_sensor_waits_without_a_process_and_lands(
+def test_a_sensor_waits_without_a_process_and_saves(
     airflow: AirflowStack, patient_sandbox: SandboxProcess, videos: Path, long_waits: dict[str, VideoRun]
 ) -> None:
     run = VideoRun(airflow, patient_sandbox, "sensed", "video_sensed", conf=PATIENT, task_id="sense").start()

@@ -83,7 +83,7 @@ def test_datasets_are_named_without_secrets(uri: str, named: tuple[str, str]) ->
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_a_landed_video_is_reported_with_its_image(deferrable: bool, sandbox: Any, tmp_path: Path) -> None:
+def test_a_saved_video_is_reported_with_its_image(deferrable: bool, sandbox: Any, tmp_path: Path) -> None:
     reported = Reported(
         prompt="A lake", image=str(LAKE), duration=1, deferrable=deferrable, output_path=f"file://{tmp_path}/"
     )

@@ -29,7 +29,7 @@ ONCE = "wait-a-day"
 HEALTHY = 50
 ENDED_BY_WORKER = 5
 """Of the healthy ones; the others end in the triggerer."""
-HOSTILE_TIMEOUT = 60
+HOSTILE_TIMEOUT = 45
 NEVER = 86_400
 KEY = "sk-Zq81xTopSecretKey0042"
 PENDING = 10

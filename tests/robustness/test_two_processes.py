@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(900)
 ROUNDS = 200
 MAX_PAUSE = 0.003
 CONNECTION = DAG = "two_processes"
-STATE_STORE = "task state store"
+STATE_STORE = "state"
 
 
 class StateOfTask:
@@ -60,9 +60,9 @@ def open_stores(place: str) -> Callable[[int], LedgerStore]:
     """Return what opens the store of a round, after the slow part of opening is done."""
     from airflow_provider_grokvideo.ledger_stores import FileStore, TaskStateStore
 
-    if place == STATE_STORE:
+    if place.startswith(STATE_STORE):
         StateOfTask("warm-up").get("x")
-        return lambda each: TaskStateStore(StateOfTask(f"round-{each}"))
+        return lambda each: TaskStateStore(StateOfTask(f"{place}-{each}"))
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     root = ObjectStoragePath(place)
@@ -101,7 +101,7 @@ def compete(place: str, barrier: Barrier, rounds: int, number: int, results: Any
 def winners(place: str, processes: int, rounds: int = ROUNDS) -> list[int]:
     """Return how many processes won each round.
 
-    :param place: the URL of a directory, or ``STATE_STORE``.
+    :param place: the URL of a directory, or ``STATE_STORE`` and anything.
     """
     spawn = multiprocessing.get_context("spawn")
     barrier, results = spawn.Barrier(processes), spawn.Queue()
@@ -162,15 +162,15 @@ def test_one_process_submits_on_s3(processes: int, bucket: str) -> None:
     assert winners(bucket, processes) == [1] * ROUNDS
 
 
-@pytest.fixture
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let the started processes use an Airflow on PostgreSQL that has one DAG run."""
     if reason := missing():
         if os.environ.get("CI"):
             pytest.fail(f"CI must run this test, but {reason}")
         pytest.skip(reason)
-    with Postgres() as server:
-        monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    with Postgres() as server, pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
         monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", server.url)
         subprocess.run([sys.executable, "-c", MAKE_RUN], check=True, capture_output=True, text=True, timeout=300)
         yield
@@ -189,4 +189,4 @@ with create_session() as session:
 
 @pytest.mark.parametrize("processes", [2, 8])
 def test_one_process_submits_on_the_task_state_store(processes: int, database: None) -> None:
-    assert winners(STATE_STORE, processes) == [1] * ROUNDS
+    assert winners(f"{STATE_STORE} {processes}", processes) == [1] * ROUNDS
