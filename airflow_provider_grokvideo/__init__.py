@@ -1,1 +1,3 @@
+"""Airflow provider for Grok video generation."""
+
 __version__ = "0.2.0"

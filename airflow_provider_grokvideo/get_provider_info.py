@@ -12,7 +12,7 @@ _INTEGRATION = "Grok Video"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Provider metadata, as ``provider_info.schema.json`` of Airflow describes it."""
+    """Return the provider metadata, as ``provider_info.schema.json`` of Airflow describes it."""
     return {
         "package-name": "airflow-provider-grokvideo",
         "name": "Grok Video",

@@ -1,0 +1,1 @@
+"""Client of the Grok video API. Imports nothing of Airflow."""

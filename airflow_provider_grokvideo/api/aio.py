@@ -159,7 +159,7 @@ _clients: dict[tuple[asyncio.AbstractEventLoop, Settings], AsyncGrokVideoClient]
 
 @asynccontextmanager
 async def shared_client(settings: Settings) -> AsyncIterator[AsyncGrokVideoClient]:
-    """The client of all waits with these settings: opened by the first, closed after the last.
+    """Share the client of all waits with these settings: the first opens it, the last closes it.
 
     :raises AuthenticationError: the settings hold no usable key.
     """

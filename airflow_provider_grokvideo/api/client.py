@@ -53,16 +53,16 @@ class GrokVideoClient:
             raise explain_rejected_model(error, request.model or DEFAULT_MODEL) from None
 
     def get_generation(self, request_id: str) -> Generation:
-        """Ask once how a generation is doing.
+        """Poll a generation once.
 
-        :raises TransportError: no answer.
-        :raises ApiError: what the API said instead.
+        :raises TransportError: no response arrived.
+        :raises ApiError: the API responded with an error.
         """
         answer = self._get(protocol.poll_request(self.settings, request_id))
         return protocol.read_poll(self.settings, request_id, answer)
 
     def list_models(self) -> list[str]:
-        """The models the key may use; free of charge.
+        """Return the models that the key may use; this is free.
 
         :raises TransportError: no answer.
         :raises ApiError: key refused, or no such API there.
@@ -78,7 +78,7 @@ class GrokVideoClient:
         return open_video(url, self.settings, max_bytes=max_bytes)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self._adapter.close()
 
     def __enter__(self) -> Self:

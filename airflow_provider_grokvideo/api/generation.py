@@ -179,7 +179,7 @@ def _settle_moderation(generation: Generation, layers: list[Mapping[str, Any]]) 
 
 
 def _layers(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The objects that may speak of the generation, innermost first."""
+    """Return the objects that may speak of the generation, innermost first."""
     layers = [document]
     while len(layers) < _DEEPEST:
         task = layers[-1].get("data")
@@ -239,7 +239,7 @@ def _code(layer: Mapping[str, Any]) -> str:
 
 
 def _media(layer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The objects in which a layer may speak of its video, the layer itself among them."""
+    """Return the objects in which a layer may speak of its video, the layer itself among them."""
     yield layer
     for key in _VIDEO_KEYS:
         value = layer.get(key)
@@ -285,7 +285,7 @@ def _cost(layers: list[Mapping[str, Any]]) -> Decimal | None:
 
 
 def _number(value: object) -> float | None:
-    """A finite number, also from ``"30%"``."""
+    """Return a finite number, also from ``"30%"``."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -142,5 +142,5 @@ def media_to_json(media: object) -> dict[str, Any] | None:
 
 
 def without_query(url: object) -> str:
-    """A URL without what may be a signature."""
+    """Return a URL without what may be a signature."""
     return str(url).split("?", 1)[0].split("#", 1)[0]

@@ -176,7 +176,7 @@ def _proxy_for(url: str, proxy: str | None, environ: Mapping[str, str]) -> Proxy
 
 
 def _variable(kind: str, environ: Mapping[str, str]) -> str | None:
-    """The name of the variable that holds the proxy: an empty one in lower case hides the one in upper case."""
+    """Return the name of the variable that holds the proxy: an empty one in lower case hides the one in upper case."""
     lower, upper = f"{kind}_proxy", f"{kind.upper()}_PROXY"
     if lower in environ:
         return lower if environ[lower].strip() else None

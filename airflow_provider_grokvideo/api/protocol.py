@@ -51,7 +51,7 @@ _LONGEST_INTEGER = 40
 
 
 def headers(settings: Settings) -> dict[str, str]:
-    """What every API call carries.
+    """Return the headers of every request.
 
     :raises AuthenticationError: where the key is missing or cannot stand in a header.
     """
@@ -68,7 +68,7 @@ def headers(settings: Settings) -> dict[str, str]:
 
 
 def submit_request(settings: Settings, request: VideoRequest) -> HTTPRequest:
-    """The paid POST."""
+    """Return the paid POST."""
     body = json.dumps(request.body()).encode()
     return HTTPRequest(
         "POST",
@@ -91,18 +91,18 @@ def poll_url(settings: Settings, request_id: str) -> str:
 
 
 def poll_request(settings: Settings, request_id: str) -> HTTPRequest:
-    """The GET that asks how a generation is doing."""
+    """Return the GET that polls a generation."""
     return HTTPRequest("GET", poll_url(settings, request_id), headers(settings))
 
 
 def models_request(settings: Settings) -> HTTPRequest:
-    """A GET that needs the key and costs nothing, at the root of the same origin."""
+    """Return a GET that needs the key and costs nothing, at the root of the same origin."""
     parts = urlsplit(settings.base_url)
     return HTTPRequest("GET", f"{parts.scheme}://{parts.netloc}/v1/models", headers(settings))
 
 
 def read_submission(settings: Settings, response: HTTPResponse) -> str:
-    """The ``request_id`` of an accepted submission.
+    """Return the ``request_id`` of an accepted submission.
 
     :raises ApiError: the API refused; nothing was accepted. ``RateLimitError`` may be tried again.
     :raises SubmissionUnknownError: it cannot be known whether the API accepted.
@@ -141,7 +141,7 @@ def submission_transport_error(reason: str, *, body_sent: bool) -> GrokVideoErro
 
 
 def read_poll(settings: Settings, request_id: str, response: HTTPResponse) -> Generation:
-    """The generation that a poll's answer describes.
+    """Return the generation that the response to a poll describes.
 
     :raises ApiError: what the answer says instead.
     """
@@ -176,7 +176,7 @@ def read_poll(settings: Settings, request_id: str, response: HTTPResponse) -> Ge
 
 
 def read_models(settings: Settings, response: HTTPResponse) -> list[str]:
-    """The names of the models that the key may use.
+    """Return the names of the models that the key may use.
 
     :raises ApiError: the key is refused, or this is not the API.
     """
@@ -195,7 +195,7 @@ def read_models(settings: Settings, response: HTTPResponse) -> list[str]:
 
 
 def read_api_error(settings: Settings, response: HTTPResponse, request_id: str | None = None) -> ApiError:
-    """The typed error of an answer that is not a success."""
+    """Return the typed error of a response that is not a success."""
     request_id = request_id and shown_id(request_id, settings.api_key)
     code, message = _error_fields(settings, response)
     message = message or f"the API answered {_summarize_body(settings, response)}"
@@ -238,7 +238,7 @@ def _error_fields(settings: Settings, response: HTTPResponse) -> tuple[str, str]
 
 
 def retry_after(response_headers: Mapping[str, str]) -> float | None:
-    """The seconds that ``Retry-After`` asks to wait, given as a number or as a date."""
+    """Return the seconds that ``Retry-After`` asks to wait, given as a number or as a date."""
     value = response_headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
         return float(value)

@@ -32,24 +32,24 @@ class AdaptiveRate:
         self._slowed_at = float("-inf")
 
     def rate(self, now: float) -> float:
-        """Requests per second that are allowed now."""
+        """Return the requests per second that are allowed now."""
         doublings = (now - self._rated_at) / RECOVERY_SECONDS
         if self._rate >= self.limit or doublings >= math.log2(self.limit / self._rate):
             return self.limit
         return self._rate * 2**doublings
 
     def due(self, now: float) -> float:
-        """When the next request may be sent."""
+        """Return when the next request may be sent."""
         # At a high limit the single gap is below the timers' resolution: only the average is kept.
         burst = BURST if self.rate(now) * BURST > 1 else 0.0
         return max(self._next - burst, self._paused_until)
 
     def sent(self, now: float) -> None:
-        """A request is being sent."""
+        """Count a request that is being sent."""
         self._next = max(self._next, now) + 1 / self.rate(now)
 
     def refused(self, sent_at: float, now: float, retry_after: float | None) -> None:
-        """The API answered 429. Requests that were under way together slow the pace once.
+        """Slow down after a 429. Requests that were under way together slow the pace once.
 
         :param sent_at: when the refused request was sent.
         :param retry_after: seconds the API asks to wait; everybody waits for ``MAX_PAUSE`` of them at most.

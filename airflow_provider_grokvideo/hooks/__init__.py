@@ -1,0 +1,1 @@
+"""Airflow hook, and how an Airflow connection becomes the settings of a client."""

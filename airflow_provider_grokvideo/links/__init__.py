@@ -1,0 +1,1 @@
+"""Links of a task in the Airflow UI."""

@@ -1,0 +1,1 @@
+"""Operators that generate, edit and extend videos."""

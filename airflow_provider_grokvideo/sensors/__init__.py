@@ -1,0 +1,1 @@
+"""Sensor that waits for a generation."""

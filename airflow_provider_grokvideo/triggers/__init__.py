@@ -1,0 +1,1 @@
+"""Triggers that poll in the triggerer."""

@@ -1,0 +1,1 @@
+"""Helpers without a topic of their own: masking, metrics, OpenLineage, retries."""
