@@ -32,8 +32,8 @@ KEY = "sk-Zq81xTopSecretKey0042"
 PROMPT = VideoRequest(prompt="A red fox in the snow", duration=1)
 GOOD = response(200, {"request_id": "r1", "status": "pending", "data": []})
 SECONDS = 1.0
-SLACK = 5.0
-"""Seconds that a busy machine may add."""
+GUARD = 30.0
+"""Seconds after which an exchange counts as unbounded: what drips here does so for longer, or for ever."""
 
 
 def submit(settings: Settings) -> Any:
@@ -72,7 +72,7 @@ def failure(ask: Callable[[Settings], Any], settings: Settings) -> GrokVideoErro
     started_at = time.monotonic()
     with pytest.raises(GrokVideoError) as caught:
         ask(settings)
-    assert time.monotonic() - started_at < SECONDS + SLACK
+    assert time.monotonic() - started_at < GUARD
     told = "".join(traceback.format_exception(caught.value))
     assert KEY not in told
     return caught.value

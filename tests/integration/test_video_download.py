@@ -156,9 +156,8 @@ def test_dripping_host_is_left(where: str, host: Host, tmp_path: Path, monkeypat
     monkeypatch.setattr(download, "SPEED_WINDOW", 0.6)
     monkeypatch.setattr(download, "_TICK", 0.05)
     host.answers = [drips(host, *SLOW[where])]
-    began = time.monotonic()
+    # It would drip for ever.
     why = refused(host.url, tmp_path, request_timeout=0.8)
-    assert time.monotonic() - began < 5
     assert "timed out" in why or "less than 1024 bytes/s" in why
 
 
@@ -336,9 +335,9 @@ def test_redirects_share_one_deadline(host: Host, tmp_path: Path, monkeypatch: p
         says("302 Found", b"", Location=host.url)(connection)
 
     host.answers = [slowly]
-    began = time.monotonic()
+    # Each redirect is in time; with a deadline each, the sixth would be refused as one too many.
     assert "timed out" in refused(host.url, tmp_path, request_timeout=1.0)
-    assert time.monotonic() - began < 2.5
+    assert host.connections < 6
 
 
 def test_signed_url_is_in_no_log(
