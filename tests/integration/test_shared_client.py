@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from airflow_provider_grokvideo.api import aio, polling, rate_limit
+from airflow_provider_grokvideo.api import aio, rate_limit
 from airflow_provider_grokvideo.hooks import async_connection
 from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
 

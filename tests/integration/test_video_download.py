@@ -7,7 +7,6 @@ import json
 import logging
 import socket
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
