@@ -12,7 +12,7 @@ from airflow_provider_grokvideo.api import protocol
 from airflow_provider_grokvideo.api.download import open_video
 from airflow_provider_grokvideo.api.exchange import HTTPRequest, HTTPResponse, exchange_seconds
 from airflow_provider_grokvideo.api.generation import Generation
-from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, explain_rejected_model
+from airflow_provider_grokvideo.api.models import explain_rejected_model
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.api.transport import ExchangeError, RoutedAdapter, exchange
@@ -50,7 +50,7 @@ class GrokVideoClient:
         try:
             return protocol.read_submission(self.settings, answer)
         except RequestRejectedError as error:
-            raise explain_rejected_model(error, request.model or DEFAULT_MODEL) from None
+            raise explain_rejected_model(error, request.model_name) from None
 
     def get_generation(self, request_id: str) -> Generation:
         """Poll a generation once.

@@ -284,7 +284,7 @@ def _read_units(name: str, given: object) -> dict[str, Decimal]:
 
 
 def _units(request: VideoRequest, prices: Prices) -> Mapping[str, Decimal] | None:
-    name = request.model or DEFAULT_MODEL
+    name = request.model_name
     return prices.get(name) or prices.get(base_name(name))
 
 
@@ -299,7 +299,7 @@ def _why_unknown(request: VideoRequest) -> str:
         return f"The price is unknown: {names} may change it."
     resolution = f" in {request.resolution or DEFAULT_RESOLUTION}" if request.kind == "generation" else ""
     return (
-        f"No list price is known for model {request.model or DEFAULT_MODEL!r}"
+        f"No list price is known for model {request.model_name!r}"
         f"{resolution}: set prices in the connection's extra or in [grokvideo] prices."
     )
 

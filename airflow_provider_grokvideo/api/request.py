@@ -127,8 +127,13 @@ class VideoRequest:
         found |= {f"reference_images[{index}]": media for index, media in enumerate(self.reference_images or ())}
         return {name: media for name, media in found.items() if media is not None}
 
+    @property
+    def model_name(self) -> str:
+        """The model that the API uses: the request's, else the default."""
+        return self.model or DEFAULT_MODEL
+
     def with_model(self, model: str | None) -> VideoRequest:
-        """Return the same request with its model settled.
+        """Return the same request with a model.
 
         :param model: the connection's model, used where the request names none.
         """
@@ -172,7 +177,7 @@ class VideoRequest:
             if is_path(media):
                 raise invalid_field(name, media, "a path must be read first (with_inlined_images)")
         body: dict[str, Any] = {
-            "model": self.model or DEFAULT_MODEL,
+            "model": self.model_name,
             "prompt": self.prompt,
             "duration": self.duration,
             "aspect_ratio": self.aspect_ratio,

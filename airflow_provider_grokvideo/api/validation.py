@@ -257,7 +257,7 @@ def validate_for_model(request: VideoRequest, *, xai: bool) -> None:
     :param xai: whether the address speaks xAI's own API rather than CometAPI's.
     :raises InvalidRequestError: names the field, the value, the limit, and what to use instead.
     """
-    name = request.model or DEFAULT_MODEL
+    name = request.model_name
     model = find_model(name)
     if model is not None:
         _validate_known(request, model, name)
