@@ -15,7 +15,6 @@ from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.models import check_cost, describe_cost, estimate
-from airflow_provider_grokvideo.api.protocol import poll_url
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.retry import SUBMISSION_TIMEOUT
 from airflow_provider_grokvideo.api.summary import RequestSummary, fingerprint_address, fingerprint_request
@@ -38,7 +37,7 @@ from airflow_provider_grokvideo.ledger import (
 )
 from airflow_provider_grokvideo.ledger_path import ledger_directories
 from airflow_provider_grokvideo.ledger_stores import Ledger, open_ledger
-from airflow_provider_grokvideo.links.grokvideo import push_links
+from airflow_provider_grokvideo.links.grokvideo import push_link
 from airflow_provider_grokvideo.results import emit_asset_events, failure_summary, finish, to_result
 from airflow_provider_grokvideo.storage import check_writable, destination, exists
 from airflow_provider_grokvideo.submission import PreparedRequest, RetryLater, submit_once, unknown_error
@@ -276,7 +275,7 @@ class TaskExecution:
         operator.request_summary = current.summary
         operator.run_summary = {"request_id": current.request_id, "status": "pending"}
         self.context["ti"].xcom_push(key="request_id", value=current.request_id)
-        push_links(self.context, poll_url(self.hook.settings, current.request_id))
+        push_link(self.context)
         if current.result is not None:
             # A retry starts without XComs, and Airflow records asset events only of a task that succeeds.
             emit_asset_events(self.context, operator.outlets, current.result)

@@ -1,4 +1,4 @@
-"""Links "Video" and "Request" of a task, mapped or not, waiting or done."""
+"""Link "Video" of a task, mapped or not, waiting or done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom, conf
 
-from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_1_PLUS
+from airflow_provider_grokvideo.utils.preview import TASK_ROUTE, is_preview_enabled
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
@@ -37,31 +37,28 @@ class _StoredLink(BaseOperatorLink):
 
 
 class GrokVideoRequestLink(_StoredLink):
-    """Link to the generation at the API. It opens only with the key; support asks for the id in it."""
+    """Link to the generation at the API, of tasks that release 0.1.0 ran. The API answers only with the key."""
 
     name = "Request"
 
 
 class GrokVideoLink(_StoredLink):
-    """Link to the video: its preview in Airflow 3.1 and later, else its temporary URL at the API."""
+    """Link to the video: the tab "Video" of Airflow's UI if there is one, else the temporary URL at the API."""
 
     name = "Video"
 
 
-def push_links(context: Context, request_url: str) -> None:
-    """Store the links of a generation as soon as its id is known.
-
-    :param request_url: URL of the generation at the API.
-    """
-    GrokVideoRequestLink().store(context, request_url)
+def push_link(context: Context) -> None:
+    """Store the link to the tab "Video" as soon as a generation is known."""
     GrokVideoLink().store(context, preview_url(context))
 
 
 def preview_url(context: Context) -> str | None:
-    """Return the path of this task instance's preview below the UI's base path, ``None`` before Airflow 3.1."""
-    if not AIRFLOW_V_3_1_PLUS:
+    """Return the path of this task instance's tab "Video", ``None`` in an Airflow without it."""
+    if not is_preview_enabled():
         return None
     ti = context["ti"]
     base_path = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
     dag_id, run_id, task_id = (quote(part, safe="") for part in (ti.dag_id, ti.run_id, ti.task_id))
-    return f"{base_path}/grokvideo/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{ti.map_index}"
+    mapped = f"/mapped/{ti.map_index}" if ti.map_index >= 0 else ""
+    return f"{base_path}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/{TASK_ROUTE}"

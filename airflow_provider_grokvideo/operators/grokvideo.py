@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_grokvideo.api.redaction import invalid_field
 from airflow_provider_grokvideo.api.validation import validate_seconds
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink
+from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink
 from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin
 from airflow_provider_grokvideo.utils.openlineage import OpenLineageMixin
 
@@ -75,7 +75,7 @@ class GrokVideoOperator(MaskedFieldsMixin, OpenLineageMixin, BaseOperator):
         "max_cost_usd",
     )
     template_fields_renderers = {"extra": "json"}
-    operator_extra_links = (GrokVideoLink(), GrokVideoRequestLink())
+    operator_extra_links = (GrokVideoLink(),)
     ui_color = "#1d1d28"
     ui_fgcolor = "#ffffff"
 

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseSensorOperator
 
 from airflow_provider_grokvideo.api.validation import validate_seconds
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink
+from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink
 from airflow_provider_grokvideo.sensors.arguments import intervals
 from airflow_provider_grokvideo.utils.deferral import TIMEOUT_MARGIN
 from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin
@@ -46,7 +46,7 @@ class GrokVideoSensor(MaskedFieldsMixin, OpenLineageMixin, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("request_id", "grokvideo_conn_id", "output_path", "output_conn_id")
-    operator_extra_links = (GrokVideoLink(), GrokVideoRequestLink())
+    operator_extra_links = (GrokVideoLink(),)
     ui_color = "#1d1d28"
     ui_fgcolor = "#ffffff"
 

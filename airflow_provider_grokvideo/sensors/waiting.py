@@ -18,7 +18,6 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_grokvideo.api import polling
 from airflow_provider_grokvideo.api.polling import Decision, Poller, Stop
-from airflow_provider_grokvideo.api.protocol import poll_url
 from airflow_provider_grokvideo.events import generation_from_event, is_stale_event, stop_error, timeout_error
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
@@ -27,7 +26,7 @@ from airflow_provider_grokvideo.exceptions import (
 )
 from airflow_provider_grokvideo.execution import to_airflow_exception
 from airflow_provider_grokvideo.hooks.grokvideo import describe
-from airflow_provider_grokvideo.links.grokvideo import push_links
+from airflow_provider_grokvideo.links.grokvideo import push_link
 from airflow_provider_grokvideo.results import failure_summary, finish
 from airflow_provider_grokvideo.sensors.arguments import checked_id
 from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
@@ -192,7 +191,7 @@ class SensorWait:
 
     def _start(self, context: Context) -> None:
         self.sensor.request_id = checked_id(self.sensor.request_id)
-        push_links(context, poll_url(self.sensor.hook.settings, self.sensor.request_id))
+        push_link(context)
 
     def _first_started_at(self, context: Context) -> float:
         """Return when the wait started, in mode reschedule in its first process, in seconds since the epoch."""

@@ -1,4 +1,4 @@
-"""The buttons of a task: there as soon as there is something behind them, and not before."""
+"""The link "Video" of a task: there as soon as there is something behind it, and not before."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from airflow_provider_grokvideo.links import grokvideo as links
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
-from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_1_PLUS
+from airflow_provider_grokvideo.utils.preview import is_preview_enabled
 from tests.integration.conftest import KEY
 from tests.support.task_run import TaskRun
 
 REQUEST, VIDEO = links.GrokVideoRequestLink(), links.GrokVideoLink()
-KEYS = {"_link_GrokVideoRequestLink", "_link_GrokVideoLink"}
+HAS_PREVIEW = is_preview_enabled()
 
 
 def task(kind: type = GrokVideoGenerateOperator, **kwargs: Any) -> TaskRun:
@@ -29,7 +29,7 @@ def links_of(run: TaskRun) -> dict[str, Any]:
     return {key: value for key, value in run.xcoms.items() if key.startswith("_link")}
 
 
-def test_both_are_there_while_the_task_waits(sandbox: Any) -> None:
+def test_link_is_there_while_the_task_waits(sandbox: Any) -> None:
     run = task()
     seen: list[dict[str, Any]] = []
     make = run.make
@@ -42,58 +42,56 @@ def test_both_are_there_while_the_task_waits(sandbox: Any) -> None:
     run.make = watched
     run.run()
 
-    request_id = run.result["request_id"]
-    assert seen[0][REQUEST.xcom_key] == f"{sandbox.base_url}/videos/{request_id}"
-    assert (VIDEO.xcom_key in seen[0]) == AIRFLOW_V_3_1_PLUS
+    assert set(seen[0]) == ({VIDEO.xcom_key} if HAS_PREVIEW else set())
 
 
-def test_a_finished_task_links_to_its_preview_or_video(sandbox: Any) -> None:
+def test_a_finished_task_links_to_its_tab_or_video(sandbox: Any) -> None:
     run = task().run()
 
-    found = links_of(run)
-    assert set(found) == KEYS
-    if AIRFLOW_V_3_1_PLUS:
-        assert found[VIDEO.xcom_key] == "/grokvideo/dags/dag/runs/manual__1/tasks/task/-1"
-    else:
-        assert found[VIDEO.xcom_key] == run.result["video_url"]
+    url = "/dags/dag/runs/manual__1/tasks/task/plugin/grokvideo" if HAS_PREVIEW else run.result["video_url"]
+    assert links_of(run) == {VIDEO.xcom_key: url}
 
 
-def test_a_mapped_task_links_to_its_own_preview(sandbox: Any) -> None:
-    if not AIRFLOW_V_3_1_PLUS:
-        pytest.skip("there is no preview before Airflow 3.1")
+def test_a_mapped_task_links_to_its_own_tab(sandbox: Any) -> None:
+    if not HAS_PREVIEW:
+        pytest.skip("there is no tab before Airflow 3.1")
     run = task()
     run.map_index = 7
     run.run_id = "scheduled__2026-01-01T00:00:00+00:00"
     run.run()
 
     url = links_of(run)[VIDEO.xcom_key]
-    assert url == "/grokvideo/dags/dag/runs/scheduled__2026-01-01T00%3A00%3A00%2B00%3A00/tasks/task/7"
+    assert url == "/dags/dag/runs/scheduled__2026-01-01T00%3A00%3A00%2B00%3A00/tasks/task/mapped/7/plugin/grokvideo"
 
 
-def test_the_preview_lies_behind_the_base_path(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tab_lies_behind_the_base_path(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.com/air/flow/")
-    monkeypatch.setattr(links, "AIRFLOW_V_3_1_PLUS", True)
+    monkeypatch.setattr(links, "is_preview_enabled", lambda: True)
     context = {"ti": SimpleNamespace(dag_id="dag", run_id="run", task_id="task", map_index=-1)}
 
-    assert links.preview_url(context) == "/air/flow/grokvideo/dags/dag/runs/run/tasks/task/-1"
+    assert links.preview_url(context) == "/air/flow/dags/dag/runs/run/tasks/task/plugin/grokvideo"
 
 
-def test_before_airflow_3_1_the_video_is_linked_once_it_is_there(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "AIRFLOW_V_3_1_PLUS", False)
+def test_without_the_tab_the_video_is_linked_once_it_is_there(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__PREVIEW", "False")
 
     done, refused = task().run(), task(prompt="A crowd #moderated").run()
 
-    assert links_of(done)[VIDEO.xcom_key] == done.result["video_url"]
-    assert set(links_of(refused)) == {REQUEST.xcom_key}
+    assert links_of(done) == {VIDEO.xcom_key: done.result["video_url"]}
+    assert links_of(refused) == {}
 
 
-def test_the_sensor_has_them_too(sandbox: Any) -> None:
+def test_the_sensor_has_it_too(sandbox: Any) -> None:
     request_id = task(wait_for_completion=False).run().result["request_id"]
 
     run = task(GrokVideoSensor, request_id=request_id).run()
 
-    assert links_of(run)[REQUEST.xcom_key] == f"{sandbox.base_url}/videos/{request_id}"
-    assert set(links_of(run)) == KEYS
+    assert set(links_of(run)) == {VIDEO.xcom_key}
+
+
+@pytest.mark.parametrize("kind", [GrokVideoGenerateOperator, GrokVideoSensor])
+def test_no_link_opens_the_api_itself(kind: Any) -> None:
+    assert [link.name for link in kind.operator_extra_links] == ["Video"]
 
 
 def test_a_task_that_submitted_nothing_has_none(sandbox: Any) -> None:

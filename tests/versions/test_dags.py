@@ -140,11 +140,10 @@ def test_the_links_of_a_task_are_there(
     run = dags.dags["grokvideo_quickstart"].test()
 
     operator = dags.dags["grokvideo_quickstart"].get_task("generate")
-    assert {link.name for link in operator.operator_extra_links} == {"Request", "Video"}
-    request, video = _xcom(run, "_link_GrokVideoRequestLink"), _xcom(run, "_link_GrokVideoLink")
-    assert request == f"{sandbox.base_url}/videos/{sandbox.submissions[-1]['request_id']}"
+    assert {link.name for link in operator.operator_extra_links} == {"Video"}
+    video = _xcom(run, "_link_GrokVideoLink")
     previewed = AIRFLOW >= (3, 1)
-    assert video.startswith("/grokvideo/dags/grokvideo_quickstart/" if previewed else "http")
+    assert video.startswith("/dags/grokvideo_quickstart/runs/" if previewed else "http")
     record_property("video link", "preview in Airflow" if previewed else "the API's URL")
 
 
