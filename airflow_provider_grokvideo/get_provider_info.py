@@ -77,6 +77,14 @@ def get_provider_info() -> dict[str, Any]:
                         "example": '{"grok-imagine-video": {"480p": 0.04, "720p": 0.056}}',
                         "default": None,
                     },
+                    "preview": {
+                        "description": "Whether Airflow's UI has the pages of this provider: the tabs Video and "
+                        "Videos. A change needs a restart of the API server.",
+                        "version_added": "0.2.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "True",
+                    },
                     "preview_roots": {
                         "description": "URIs, separated by commas or spaces, below which the video preview in the "
                         "UI may play files that a task of this provider has saved. {dag_id} stands for the DAG's id; "

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
 
-from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_1_PLUS
+from airflow_provider_grokvideo.utils.preview import TASK_ROUTE, is_preview_enabled
 
 URL_PREFIX = "/grokvideo"
 # Relative to the <base> of Airflow's page, so that the links work behind a base path.
@@ -21,6 +21,15 @@ _ICONS = {
     "icon": f"{_RELATIVE_PREFIX}/static/video.svg",
     "icon_dark_mode": f"{_RELATIVE_PREFIX}/static/video-dark.svg",
 }
+# Airflow 3.4 and later show the tab for tasks of these classes only; earlier versions ignore the key. No key selects
+# the runs that have such a task: https://github.com/apache/airflow/pull/69148
+_OPERATORS = [
+    "GrokVideoGenerateOperator",
+    "GrokVideoEditOperator",
+    "GrokVideoExtendOperator",
+    "GrokVideoDecoratedOperator",
+    "GrokVideoSensor",
+]
 
 
 class LazyApp:
@@ -43,17 +52,18 @@ def _create_app() -> Callable[[Any, Any, Any], Awaitable[None]]:
 
 
 class GrokVideoPreviewPlugin(AirflowPlugin):
-    """The plugin, which adds the preview to the UI of Airflow 3.1 and later and nothing to earlier versions."""
+    """The plugin, which adds the preview to the UI of Airflow 3.1 and later unless the configuration turns it off."""
 
     name = "grokvideo_preview"
-    if AIRFLOW_V_3_1_PLUS:
+    if is_preview_enabled():
         fastapi_apps = [{"app": LazyApp(), "url_prefix": URL_PREFIX, "name": "Grok Video preview"}]
         external_views = [
             {
                 "name": "Video",
                 "href": f"{_RUN_URL}/tasks/{{TASK_ID}}/{{MAP_INDEX}}",
                 "destination": "task_instance",
-                "url_route": "grokvideo",
+                "url_route": TASK_ROUTE,
+                "applies_to": {"operators": _OPERATORS},
                 **_ICONS,
             },
             {
