@@ -21,6 +21,7 @@ class TaskRecord:
 
     :param operator_module: the module of the task's operator class.
     :param label: the rendered map index.
+    :param is_resuming: whether the task continues after a deferral, so that a queued one has already started.
     :param fields: the operator's arguments, rendered for this task instance.
     :param return_value_xcom: the XCom ``return_value`` as stored.
     :param request_id_xcom: the XCom ``request_id`` as stored.
@@ -37,6 +38,7 @@ class TaskRecord:
     request_id_xcom: Any = None
     outcome_xcom: Any = None
     try_number: int = 0
+    is_resuming: bool = False
 
     @property
     def is_own(self) -> bool:
@@ -44,22 +46,36 @@ class TaskRecord:
         return self.operator_module.startswith(PACKAGE_PREFIX)
 
     @property
+    def is_sensor(self) -> bool:
+        """Whether the task waits for a generation that another task has submitted."""
+        return self.operator_module.startswith(f"{PACKAGE_PREFIX}sensors.")
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the current attempt has started and has not ended. What a cleared task has recorded is older."""
+        # A sensor in mode reschedule is queued again and again.
+        requeued = self.state is not None and (self.is_resuming or self.is_sensor)
+        return self.state in {"running", "deferred", "up_for_reschedule"} or (
+            self.state in {"scheduled", "queued"} and requeued
+        )
+
+    @property
     def result(self) -> Mapping[str, Any] | None:
         """The result object, or ``None`` if the XCom holds none."""
-        value = _decode_xcom(self.return_value_xcom)
+        value = decode_xcom(self.return_value_xcom)
         return value if isinstance(value, dict) and isinstance(value.get("request_id"), str) else None
 
     @property
     def outcome(self) -> Mapping[str, Any]:
         """The API's description of a generation without a video; empty unless the task was unsuccessful."""
         # The XCom may come from a failed attempt before the successful one.
-        value = _decode_xcom(self.outcome_xcom)
+        value = decode_xcom(self.outcome_xcom)
         return value if self.state in _UNSUCCESSFUL_STATES and isinstance(value, dict) else {}
 
     @property
     def request_id(self) -> str | None:
         """The generation's id, if known. A sensor has it as an argument."""
-        pushed = self.result["request_id"] if self.result else _decode_xcom(self.request_id_xcom)
+        pushed = self.result["request_id"] if self.result else decode_xcom(self.request_id_xcom)
         return text_or_none(pushed) or text_or_none(self.fields.get("request_id"))
 
 
@@ -68,7 +84,7 @@ def text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _decode_xcom(value: Any) -> Any:
+def decode_xcom(value: Any) -> Any:
     """Return the value of an XCom. Airflow stores it as JSON text."""
     if not isinstance(value, str):
         return value
