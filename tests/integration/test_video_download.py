@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo import storage
-from airflow_provider_grokvideo.api import download
+from airflow_provider_grokvideo.api import connections, download, public_hosts
 from airflow_provider_grokvideo.api.client import GrokVideoClient
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.settings import Settings
@@ -153,7 +153,7 @@ SLOW = {
 @pytest.mark.parametrize("where", SLOW)
 def test_dripping_host_is_left(where: str, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "SPEED_WINDOW", 0.6)
-    monkeypatch.setattr(download, "_TICK", 0.05)
+    monkeypatch.setattr(connections, "TICK", 0.05)
     host.answers = [drips(host, *SLOW[where])]
     # It would drip for ever.
     why = refused(host.url, tmp_path, request_timeout=0.8)
@@ -167,7 +167,7 @@ def test_silent_host_is_left(host: Host, tmp_path: Path) -> None:
 
 def test_host_that_is_just_fast_enough_is_not_left(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "SPEED_WINDOW", 0.6)
-    monkeypatch.setattr(download, "_TICK", 0.05)
+    monkeypatch.setattr(connections, "TICK", 0.05)
 
     def answer(connection: socket.socket) -> None:
         connection.sendall(OK.replace(b"1000000", str(len(FILM)).encode()))
@@ -181,7 +181,7 @@ def test_host_that_is_just_fast_enough_is_not_left(host: Host, tmp_path: Path, m
 
 def test_slow_store_is_not_the_hosts_fault(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "SPEED_WINDOW", 0.3)
-    monkeypatch.setattr(download, "_TICK", 0.05)
+    monkeypatch.setattr(connections, "TICK", 0.05)
     monkeypatch.setattr(download, "CHUNK", 20_000)
     host.answers = [says()]
     with GrokVideoClient(Settings()) as client, client.open_video(host.url) as pieces:
@@ -327,7 +327,7 @@ def test_redirects_without_end_are_refused(host: Host, tmp_path: Path) -> None:
 
 
 def test_redirects_share_one_deadline(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "_TICK", 0.05)
+    monkeypatch.setattr(connections, "TICK", 0.05)
 
     def slowly(connection: socket.socket) -> None:
         host.stopped.wait(0.6)
@@ -367,12 +367,12 @@ PRIVATE = [
 
 @pytest.mark.parametrize("name", PRIVATE)
 def test_private_address_is_none_of_the_public(name: str) -> None:
-    assert not download._may_be_public(name)
+    assert not public_hosts.may_be_public(name)
 
 
 @pytest.mark.parametrize("name", ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "64:ff9b::101:101", "a.example"])
 def test_public_address_and_name_may_be_public(name: str) -> None:
-    assert download._may_be_public(name)
+    assert public_hosts.may_be_public(name)
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
@@ -409,11 +409,11 @@ def test_private_address_beside_a_public_one_is_not_connected_to(
     asked = answer_with(monkeypatch, "127.0.0.1", "1.1.1.1")
     connected: list[str] = []
 
-    def connect(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
+    def refuse(_: Any, address: tuple[str, int]) -> Any:
         connected.append(address[0])
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(download, "create_connection", connect)
+    monkeypatch.setattr(connections._WatchedConnection, "_target", refuse)
     refused(f"http://video.example:{host.port}/v.mp4?{SECRET}", tmp_path, allow_private_hosts=False)
     assert connected == ["1.1.1.1"]
     # One look-up: what was checked is what is connected to.
@@ -421,8 +421,7 @@ def test_private_address_beside_a_public_one_is_not_connected_to(
 
 
 def test_redirect_to_a_private_host_is_refused(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = socket.create_connection
-    monkeypatch.setattr(download, "create_connection", lambda *_, **__: real(("127.0.0.1", host.port)))
+    monkeypatch.setattr(connections._WatchedConnection, "_target", lambda *_: ("127.0.0.1", host.port))
     answer_with(monkeypatch, "1.1.1.1")
     for target in (f"http://169.254.169.254:{host.port}/", "http://[::1]/x", "http://127.1/x"):
         before = host.connections
