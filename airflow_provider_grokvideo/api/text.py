@@ -151,7 +151,7 @@ def _redact(text: str, key: str) -> str:
 
 @lru_cache(maxsize=64)
 def _key_pattern(key: str) -> re.Pattern[str]:
-    """Return the pattern that finds a key in either case: escaped, percent-encoded, split by blanks, as base64 or hex."""
+    """Return the pattern that finds a key in either case: escaped, percent-encoded, split, base64 or hex."""
     if len(key) < _SHORT_KEY:
         # As part of ordinary words.
         return re.compile(rf"(?<![A-Za-z0-9]){re.escape(key)}(?![A-Za-z0-9])")
