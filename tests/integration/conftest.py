@@ -6,7 +6,9 @@ import datetime
 import ipaddress
 import json
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -36,6 +38,22 @@ def sandbox(_sandbox, monkeypatch):
     )
     yield _sandbox
     _sandbox.clear_faults()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Any]:
+    """Return a filesystem of a store that speaks S3, with a bucket."""
+    s3fs = pytest.importorskip("s3fs", minversion="2023.1", reason="a current s3fs is needed to write to S3")
+    moto = pytest.importorskip("moto.server", reason="moto's server stands in for S3")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        filesystem = s3fs.S3FileSystem(key="k", secret="s", client_kwargs={"endpoint_url": f"http://{host}:{port}"})
+        filesystem.mkdir("bucket")
+        yield filesystem
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

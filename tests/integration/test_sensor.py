@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
-    DAG,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
-    TaskDeferred,
 )
 
 from airflow_provider_grokvideo import results
@@ -34,7 +31,6 @@ MODES: dict[str, dict[str, Any]] = {
     "reschedule": {"deferrable": False, "mode": "reschedule"},
 }
 in_every_mode = pytest.mark.parametrize("mode", MODES)
-START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def submitted(prompt: str = "A lake", **fields: Any) -> str:
@@ -269,128 +265,6 @@ def test_a_pause_that_the_api_asks_for_is_kept_in_mode_poke(sandbox: Any) -> Non
 
     assert done.state == "success"
     assert time.monotonic() - began > 1
-
-
-# --- what the triggerer hands over ---------------------------------------------------------------------
-
-
-def context(try_number: int) -> Any:
-    """Return what a sensor needs of a context."""
-    found = TaskRun(list).context(SimpleNamespace(task_id="sense"))
-    found["ti"].try_number = try_number
-    return found
-
-
-@pytest.mark.parametrize("status", ["timeout", "done", "error"])
-def test_an_event_of_an_earlier_attempt_is_ignored(status: str, sandbox: Any) -> None:
-    request_id = submitted()
-    sensor = GrokVideoSensor(task_id="sense", request_id=request_id)
-    event = {"status": status, "request_id": request_id}
-
-    with pytest.raises(TaskDeferred) as deferral:
-        sensor.execute_complete(context(2), event, started_at=time.time() - 500, try_number=1)
-
-    assert deferral.value.kwargs["try_number"] == 2
-    assert time.time() - deferral.value.kwargs["started_at"] < 60
-    assert deferral.value.trigger.deadline > time.time() + 800
-
-
-@pytest.mark.parametrize(
-    "kwargs", [{}, {"began_at": 0.0}, {"began_at": 0.0, "try_number": 2}, {"started_at": 0.0, "try_number": 2}], ids=str
-)
-def test_arguments_of_this_and_earlier_releases_are_taken(kwargs: dict[str, Any], sandbox: Any) -> None:
-    request_id = submitted()
-    GrokVideoHook().wait(request_id, poll_interval=0.1)
-    kwargs = {name: time.time() - 100 if name.endswith("_at") else value for name, value in kwargs.items()}
-
-    result = GrokVideoSensor(task_id="sense", request_id=request_id).execute_complete(
-        context(2), {"status": "done", "request_id": request_id}, **kwargs
-    )
-
-    assert result["status"] == "done"
-    assert (result["elapsed_seconds"] >= 100) is bool(kwargs)
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"), [("Trigger timeout", AirflowSensorTimeout), ("Trigger failure", GrokVideoError)]
-)
-def test_a_trigger_that_failed_is_not_the_end_of_the_generation(
-    error: str, kind: type[Exception], sandbox: Any
-) -> None:
-    request_id = submitted()
-    sensor = GrokVideoSensor(task_id="sense", request_id=request_id)
-    sandbox.fault("poll", "bare_id", times=1, request_id=request_id)
-
-    with pytest.raises(kind, match=request_id):
-        sensor.resume_execution("__fail__", {"error": error, "traceback": ["x"]}, context(1))
-
-    GrokVideoHook().wait(request_id, poll_interval=0.1)
-    assert sensor.resume_execution("__fail__", {"error": error}, context(1))["status"] == "done"
-
-
-@pytest.mark.parametrize("event", ["success", "failed", None])
-def test_an_end_that_dag_test_does_not_know_is_looked_up(event: Any, sandbox: Any) -> None:
-    request_id = submitted()
-    GrokVideoHook().wait(request_id, poll_interval=0.1)
-
-    result = GrokVideoSensor(task_id="sense", request_id=request_id).execute_complete(context(1), event)
-
-    assert (result["request_id"], result["status"]) == (request_id, "done")
-
-
-# --- arguments -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("given", "default_args", "poll", "poke"),
-    [
-        ({}, {}, 5, 5),
-        ({"poll_interval": 7}, {}, 7, 7),
-        ({"poke_interval": 7}, {}, 7, 7),
-        ({"poll_interval": 2, "poke_interval": 7}, {}, 2, 7),
-        ({}, {"poke_interval": 9}, 9, 9),
-        ({}, {"poll_interval": 9}, 9, 9),
-        ({}, {"poll_interval": 3, "poke_interval": 9}, 3, 9),
-        ({"poll_interval": 2}, {"poke_interval": 9}, 2, 2),
-        ({"poke_interval": 2}, {"poll_interval": 9}, 2, 2),
-        ({"poke_interval": timedelta(minutes=1)}, {"poll_interval": 9}, 60, 60),
-        ({"poll_interval": timedelta(seconds=0.5)}, {"poll_interval": 9, "poke_interval": 8}, 0.5, 0.5),
-        ({}, {"poke_interval": timedelta(seconds=90)}, 90, 90),
-    ],
-    ids=str,
-)
-def test_which_interval_applies(given: dict[str, Any], default_args: dict[str, Any], poll: float, poke: float) -> None:
-    with DAG("dag", schedule=None, start_date=START, default_args=default_args):
-        in_dag = GrokVideoSensor(task_id="sense", request_id="x", **given)
-    alone = GrokVideoSensor(task_id="sense", request_id="x", default_args=default_args, **given)
-
-    for sensor in (in_dag, alone):
-        assert (sensor.poll_interval, sensor.poke_interval) == (poll, poke)
-    with pytest.raises(TaskDeferred) as deferral:
-        in_dag._wait.defer(context(1), time.time())
-    assert deferral.value.trigger.poll_interval == poll
-
-
-def test_a_mapped_sensor_keeps_its_interval() -> None:
-    with DAG("dag", schedule=None, start_date=START, default_args={"poke_interval": 9}) as dag:
-        GrokVideoSensor.partial(task_id="sense").expand(request_id=["a", "b"])
-
-    assert dag.get_task("sense").unmap({"request_id": "a"}).poll_interval == 9
-
-
-@pytest.mark.parametrize("timeout", [30, 30.0, timedelta(seconds=30)])
-def test_the_timeout_is_a_number_or_a_timedelta(timeout: Any) -> None:
-    with pytest.raises(TaskDeferred) as deferral:
-        GrokVideoSensor(task_id="sense", request_id="x", timeout=timeout)._wait.defer(context(1), time.time())
-
-    assert deferral.value.trigger.deadline - time.time() == pytest.approx(30, abs=10)
-
-
-@pytest.mark.parametrize("name", ["poll_interval", "poke_interval", "timeout"])
-@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "5", True, timedelta(seconds=-1)], ids=str)
-def test_what_is_no_time_is_refused(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=name):
-        GrokVideoSensor(task_id="sense", request_id="x", **{name: value})
 
 
 @in_every_mode

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import unicodedata
 import uuid
@@ -15,7 +12,6 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
-from fsspec import AbstractFileSystem
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.ftp import FTPFileSystem
 from fsspec.implementations.local import LocalFileSystem
@@ -23,8 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import airflow_provider_grokvideo
-from airflow_provider_grokvideo.exceptions import InvalidRequestError, StorageError
+from airflow_provider_grokvideo.exceptions import InvalidRequestError
 from airflow_provider_grokvideo.storage import (
     check_writable,
     destination,
@@ -94,22 +89,6 @@ def ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FTPFileSyste
         thread.join(10)
 
 
-@pytest.fixture(scope="session")
-def s3() -> Iterator[Any]:
-    """Return a filesystem of a store that speaks S3, with the bucket ``names``."""
-    s3fs = pytest.importorskip("s3fs", minversion="2023.1", reason="a current s3fs is needed to write to S3")
-    moto = pytest.importorskip("moto.server", reason="moto's server stands in for S3")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        filesystem = s3fs.S3FileSystem(key="k", secret="s", client_kwargs={"endpoint_url": f"http://{host}:{port}"})
-        filesystem.mkdir("names")
-        yield filesystem
-    finally:
-        server.stop()
-
-
 @pytest.fixture(params=["local", "file", "memory", "s3", "ftp", "dir", "dir-on-memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, attached: Attached) -> Store:
     """Return a directory of each kind of store."""
@@ -131,7 +110,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, attached: Attached) ->
         filesystem = DirFileSystem(f"/{folder}", MemoryFileSystem())
         return Store(f"{attached(filesystem)}a/", lambda: _in_memory(f"/{folder}//a/") | _in_memory(f"/{folder}/a/"))
     s3 = request.getfixturevalue("s3")
-    return Store(f"{attached(s3, 's3')}names/{folder}/", lambda: _in_bucket(s3, f"{folder}/"))
+    return Store(f"{attached(s3, 's3')}bucket/{folder}/", lambda: _in_bucket(s3, f"{folder}/"))
 
 
 def _in_memory(folder: str) -> set[str]:
@@ -139,7 +118,7 @@ def _in_memory(folder: str) -> set[str]:
 
 
 def _in_bucket(s3: Any, folder: str) -> set[str]:
-    found = s3.call_s3("list_objects_v2", Bucket="names", Prefix=folder)
+    found = s3.call_s3("list_objects_v2", Bucket="bucket", Prefix=folder)
     return {one["Key"].removeprefix(folder) for one in found.get("Contents", [])}
 
 
@@ -296,82 +275,6 @@ def test_connection_in_the_uri_wins(attached: Attached) -> None:
     assert conn_id in str(open_path(ObjectStoragePath("file:///x.mp4"), conn_id))
 
 
-# --- what a store does --------------------------------------------------------------------------------
-
-
-class Strict(MemoryFileSystem):
-    """A store that tells when a name is taken for a pattern."""
-
-    cachable = False
-
-    def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise AssertionError("a name was expanded")
-
-    mv = move = rename = copy = rm = glob = expand_path = find = walk = _refuse
-
-
-def test_no_name_is_taken_for_a_pattern(attached: Attached) -> None:
-    url = f"{attached(Strict())}{uuid.uuid4().hex}/"
-    check_writable(f"{url}a*.mp4")
-    replace_file(destination(f"{url}a*.mp4", "id"), b"video")
-    assert exists(f"{url}a*.mp4")
-
-
-class Renaming(AbstractFileSystem):
-    """A store that can rename but not copy, and refuses to rename over a file."""
-
-    cachable = False
-    protocol = "renaming"
-
-    def __init__(self, root: Path) -> None:
-        super().__init__()
-        self.root = root
-
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
-        return (self.root / path.strip("/")).open(mode)
-
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """Return what is known of a path."""
-        return LocalFileSystem().info(str(self.root / path.strip("/")))
-
-    def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Make a directory."""
-        (self.root / path.strip("/")).mkdir(parents=True, exist_ok=exist_ok)
-
-    def mv(self, path1: str, path2: str, **_: Any) -> None:
-        """Rename one file."""
-        if (self.root / path2.strip("/")).exists():
-            raise FileExistsError(path2)
-        (self.root / path1.strip("/")).rename(self.root / path2.strip("/"))
-
-    def _rm(self, path: str) -> None:
-        (self.root / path.strip("/")).unlink()
-
-
-def test_store_that_only_renames_is_enough(attached: Attached, tmp_path: Path) -> None:
-    url = f"{attached(Renaming(tmp_path))}a/"
-    check_writable(f"{url}a*.mp4")
-    replace_file(destination(f"{url}a*.mp4", "id"), b"first")
-    replace_file(destination(f"{url}a*.mp4", "id"), b"second")
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["a*.mp4"]
-    assert (tmp_path / "a" / "a*.mp4").read_bytes() == b"second"
-
-
-class Forgetful(MemoryFileSystem):
-    """A store that says that it copies, and does not."""
-
-    cachable = False
-
-    def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
-        """Copy half."""
-        self.pipe_file(path2, self.cat_file(path1)[:-1])
-
-
-def test_store_that_loses_bytes_is_noticed(attached: Attached) -> None:
-    with pytest.raises(StorageError, match="does not hold the 4096 bytes"):
-        check_writable(f"{attached(Forgetful())}{uuid.uuid4().hex}/x.mp4")
-
-
 # --- writers that overlap, and writers that die ------------------------------------------------------
 
 
@@ -387,28 +290,3 @@ def test_writers_that_overlap_do_not_mix(store: Store) -> None:
         assert target.read_bytes() == b"b" * 200_000
     assert target.read_bytes() == b"a" * 200_000
     assert names_of(store) == {"v.mp4"}
-
-
-def test_temporary_files_of_dead_writers_alone_are_removed(tmp_path: Path) -> None:
-    code = """
-import os, signal, sys
-from airflow_provider_grokvideo.storage import open_path
-from airflow_provider_grokvideo.store_files import StoreFile
-target = open_path(sys.argv[1])
-with StoreFile(target.fs, target.path).writer() as file:
-    file.write(b"half")
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-    root = str(Path(airflow_provider_grokvideo.__file__).parent.parent)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path[1:]])}
-    subprocess.run([sys.executable, "-c", code, f"{tmp_path}/v.mp4"], env=environment)
-    (dead,) = tmp_path.iterdir()
-    (tmp_path / ".grokvideo-someone-elses.part").touch()
-    target = open_path(f"{tmp_path}/v.mp4")
-    with StoreFile(target.fs, target.path).writer() as living:
-        living.write(b"living")
-        assert not dead.exists()
-        replace_file(target, b"another")
-        assert len(list(tmp_path.iterdir())) == 3
-    assert {path.name for path in tmp_path.iterdir()} == {"v.mp4", ".grokvideo-someone-elses.part"}
-    assert target.read_bytes() == b"living"

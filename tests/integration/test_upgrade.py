@@ -16,7 +16,7 @@ import pytest
 
 from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.triggers import grokvideo as triggers
-from tests.integration.test_operators import run
+from tests.support.video_tasks import video_task
 
 RELEASES = sorted((Path(__file__).parents[1] / "fixtures" / "serialized_triggers").glob("*.json"))
 STORED = [
@@ -34,7 +34,7 @@ def restored(stored: dict[str, Any], **changes: Any) -> Any:
 
 @pytest.mark.parametrize("stored", STORED)
 async def test_a_stored_trigger_runs(stored: dict[str, Any], sandbox: Any) -> None:
-    request_id = run(prompt="before the upgrade", wait_for_completion=False).result["request_id"]
+    request_id = video_task(prompt="before the upgrade", wait_for_completion=False).run().result["request_id"]
     deadline = stored["kwargs"]["deadline"] and time.time() + 20
     trigger = restored(stored, request_id=request_id, poll_interval=0.05, deadline=deadline)
 
@@ -48,7 +48,7 @@ async def test_a_stored_trigger_runs(stored: dict[str, Any], sandbox: Any) -> No
 
 @pytest.mark.parametrize("stored", [one for one in STORED if one.values[0]["kwargs"]["deadline"]])
 async def test_a_stored_trigger_whose_deadline_has_passed_says_so(stored: dict[str, Any], sandbox: Any) -> None:
-    request_id = run(prompt="long before the upgrade", wait_for_completion=False).result["request_id"]
+    request_id = video_task(prompt="long before the upgrade", wait_for_completion=False).run().result["request_id"]
 
     (event,) = [event.payload async for event in restored(stored, request_id=request_id).run()]
 
