@@ -1,4 +1,4 @@
-"""The sandbox as the API, and a server's certificate that nobody trusts unless told to."""
+"""What several files use: the sandbox as the API, a host of videos, an S3 store and a TLS certificate."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from airflow_provider_grokvideo.sandbox import Sandbox
+from tests.support.video_hosts import Host
 
 KEY = "sandbox-key"
 
@@ -38,6 +39,15 @@ def sandbox(_sandbox, monkeypatch):
     )
     yield _sandbox
     _sandbox.clear_faults()
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """Return a host of videos that gives the answers of the test, to a single download."""
+    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.ATTEMPTS", 1)
+    opened = Host()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,138 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import json
 import logging
 import socket
-import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from airflow_provider_grokvideo import storage
 from airflow_provider_grokvideo.api import download
 from airflow_provider_grokvideo.api.client import GrokVideoClient
-from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import DownloadError, InvalidRequestError
-from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.storage import check_writable
-from tests.support.mp4_files import head
-
-FILM = head(100_000) + bytes(100_000)
-SECRET = "X-Amz-Signature=5ec4e7"
-HTTPResponse = Callable[[socket.socket], None]
-
-
-class Host:
-    """A host that gives each connection the next answer, and the last one again and again."""
-
-    def __init__(self) -> None:
-        self.answers: list[HTTPResponse] = []
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self.stopped = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._threads = [threading.Thread(target=self._serve, daemon=True)]
-        self._threads[0].start()
-
-    @property
-    def url(self) -> str:
-        """A signed URL of a video."""
-        return f"http://127.0.0.1:{self.port}/v.mp4?{SECRET}"
-
-    def close(self) -> None:
-        """Stop."""
-        self.stopped.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(10)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-            self.connections += 1
-            self._threads.append(threading.Thread(target=self._answer, args=(connection, answer), daemon=True))
-            self._threads[-1].start()
-
-    def _answer(self, connection: socket.socket, answer: HTTPResponse) -> None:
-        with connection:
-            try:
-                asked = b""
-                while b"\r\n\r\n" not in asked:
-                    piece = connection.recv(65536)
-                    if not piece:
-                        return
-                    asked += piece
-                self.requests.append(asked)
-                answer(connection)
-            except OSError:
-                return
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    """Return a host."""
-    opened = Host()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(autouse=True)
-def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try once: what is tried again is tested with the sandbox."""
-    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.ATTEMPTS", 1)
-
-
-def says(status: str = "200 OK", body: bytes = FILM, length: int | None = None, **headers: str) -> HTTPResponse:
-    """Return an answer with a body, whose length it may tell wrongly."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", "Connection: close"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return sends("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-
-
-def sends(content: bytes) -> HTTPResponse:
-    """Return an answer as it goes over the wire."""
-    return lambda connection: connection.sendall(content)
-
-
-def drips(host: Host, start: bytes, drop: bytes, pause: float = 0.05) -> HTTPResponse:
-    """Return an answer that goes on for ever, slowly."""
-
-    def answer(connection: socket.socket) -> None:
-        connection.sendall(start)
-        while not host.stopped.wait(pause):
-            connection.sendall(drop)
-
-    return answer
-
-
-def save(url: str, folder: Path, **settings: Any) -> bytes:
-    """Save a video, and return what was saved."""
-    with GrokVideoClient(Settings(base_url="http://127.0.0.1:1", **{"request_timeout": 5.0, **settings})) as client:
-        landed = storage.save(client, Generation("id", "done", video_url=url), f"{folder}/v.mp4")
-    assert landed.size_bytes == len((folder / "v.mp4").read_bytes())
-    return (folder / "v.mp4").read_bytes()
-
-
-def refused(url: str, folder: Path, **settings: Any) -> str:
-    """Try to save a video; return why it was refused, after looking for what must not be said."""
-    with pytest.raises(DownloadError) as caught:
-        save(url, folder, **settings)
-    assert list(folder.iterdir()) == []
-    assert SECRET not in "".join(traceback.format_exception(caught.value))
-    return str(caught.value)
-
+from tests.support.video_hosts import FILM, SECRET, Host, drips, refused, save, says, sends
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -284,6 +165,7 @@ def test_nonsense_is_an_error_in_words(answer: bytes, host: Host, tmp_path: Path
     assert refused(host.url, tmp_path, request_timeout=2.0)
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "ftp://h/x", "http://[", "http://", "https:///x", "nonsense", ""]
 )
@@ -356,108 +238,3 @@ def test_signed_url_is_in_no_log(
     # Others log as ever.
     logging.getLogger("urllib3.connectionpool").debug("%s", "http://elsewhere/?a=b")
     assert "a=b" in caplog.text
-
-
-# --- private hosts ------------------------------------------------------------------------------------
-
-PRIVATE = [
-    "127.0.0.1", "127.1", "0x7f000001", "2130706433", "localhost", "a.localhost", "localhost.", "0.0.0.0", "10.0.0.1",
-    "172.16.5.5", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1", "::1", "::", "fe80::1", "fe80::1%eth0",
-    "fd00::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "ff02::1",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", PRIVATE)
-def test_private_address_is_none_of_the_public(name: str) -> None:
-    assert not download._may_be_public(name)
-
-
-@pytest.mark.parametrize("name", ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "64:ff9b::101:101", "a.example"])
-def test_public_address_and_name_may_be_public(name: str) -> None:
-    assert download._may_be_public(name)
-
-
-def answer_with(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
-    """Let the resolver give these addresses, and return the names that it is asked for."""
-    asked: list[str] = []
-
-    def getaddrinfo(name: str, port: int, *_: Any, **__: Any) -> list[Any]:
-        asked.append(name)
-        known = [name] if name[0].isdigit() else addresses
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in known]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return asked
-
-
-def test_private_hosts_are_allowed_by_default(host: Host, tmp_path: Path) -> None:
-    host.answers = [says()]
-    assert save(host.url, tmp_path) == FILM
-
-
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "video.example"])
-def test_private_host_is_not_even_connected_to(
-    name: str, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer_with(monkeypatch, "127.0.0.1", "10.0.0.1")
-    why = refused(f"http://{name}:{host.port}/v.mp4?{SECRET}", tmp_path, allow_private_hosts=False)
-    assert "allow_private_hosts" in why
-    assert host.connections == 0
-
-
-def test_private_address_beside_a_public_one_is_not_connected_to(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = answer_with(monkeypatch, "127.0.0.1", "1.1.1.1")
-    connected: list[str] = []
-
-    def connect(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
-        connected.append(address[0])
-        raise ConnectionRefusedError
-
-    monkeypatch.setattr(download, "create_connection", connect)
-    refused(f"http://video.example:{host.port}/v.mp4?{SECRET}", tmp_path, allow_private_hosts=False)
-    assert connected == ["1.1.1.1"]
-    # One look-up: what was checked is what is connected to.
-    assert asked == ["video.example"]
-
-
-def test_redirect_to_a_private_host_is_refused(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = socket.create_connection
-    monkeypatch.setattr(download, "create_connection", lambda *_, **__: real(("127.0.0.1", host.port)))
-    answer_with(monkeypatch, "1.1.1.1")
-    for target in (f"http://169.254.169.254:{host.port}/", "http://[::1]/x", "http://127.1/x"):
-        before = host.connections
-        host.answers = [says("302 Found", b"", Location=target), says()]
-        why = refused(f"http://video.example/v.mp4?{SECRET}", tmp_path, allow_private_hosts=False)
-        assert "allow_private_hosts" in why
-        assert host.connections == before + 1
-    host.answers = [says("302 Found", b"", Location="http://other.example/x"), says()]
-    assert save("http://video.example/v.mp4", tmp_path, allow_private_hosts=False) == FILM
-
-
-def test_proxy_may_be_private(host: Host, tmp_path: Path) -> None:
-    host.answers = [says()]
-    proxy = {"proxy": f"http://127.0.0.1:{host.port}", "allow_private_hosts": False}
-    assert save("http://video.example/v.mp4", tmp_path, **proxy) == FILM
-    (tmp_path / "v.mp4").unlink()
-    assert "allow_private_hosts" in refused("http://169.254.169.254/x", tmp_path, **proxy)
-    assert host.connections == 1
-
-
-@pytest.mark.parametrize(
-    ("given", "allowed"), [(False, False), ("false", False), (True, True), ("True", True), (None, True)]
-)
-def test_connection_says_whether_private_hosts_are_allowed(
-    given: object, allowed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def connection(value: object) -> str:
-        return json.dumps({"conn_type": "grokvideo", "extra": {"allow_private_hosts": value}})
-
-    monkeypatch.setenv("AIRFLOW_CONN_PRIVATE", connection(given))
-    assert GrokVideoHook("private").settings.allow_private_hosts is allowed
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_WRONG", json.dumps({"conn_type": "grokvideo", "extra": {"allow_private_hosts": "x"}})
-    )
-    with pytest.raises(InvalidRequestError, match="allow_private_hosts"):
-        _ = GrokVideoHook("wrong").settings
