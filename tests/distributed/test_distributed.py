@@ -107,7 +107,7 @@ def is_busy(airflow: AirflowStack, worker: str) -> bool:
 
 
 @pytest.mark.timeout(1800)
-def test_sixty_generations_outlive_triggerers_and_a_worker(
+def test_sixty_generations_survive_killed_processes(
     airflow: AirflowStack, sandbox: SandboxProcess, postgres: Postgres
 ) -> None:
     scene = Scene(airflow, sandbox, postgres)

@@ -19,7 +19,7 @@ def dag_file(dags_folder: Path) -> None:
     add_dag_file(EXAMPLE, dags_folder)
 
 
-def test_the_consumer_runs_on_the_producers_result(airflow: AirflowStack, videos: Path) -> None:
+def test_consumer_gets_the_result_of_the_producer(airflow: AirflowStack, videos: Path) -> None:
     client = airflow.client
     client.wait_for_dag(CONSUMER)
     run_id = client.trigger(PRODUCER)

@@ -34,7 +34,7 @@ def dag_file(dags_folder: Path) -> None:
     add_dag_file(DAG, dags_folder, "generate.py")
 
 
-def test_a_video_is_waited_for_without_a_process_and_saves(
+def test_operator_waits_without_a_process_and_saves(
     airflow: AirflowStack, patient_sandbox: SandboxProcess, videos: Path
 ) -> None:
     client = airflow.client

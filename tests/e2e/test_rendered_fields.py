@@ -47,7 +47,7 @@ def assert_shown(run: VideoRun) -> None:
     assert "deadbeef" not in json.dumps(fields)
 
 
-def test_the_prompt_is_shown_while_the_task_waits(run: VideoRun) -> None:
+def test_prompt_is_shown_while_the_task_waits(run: VideoRun) -> None:
     if run.dag_id == "fields_deferred":
         run.wait_for("deferred")
     wait_until(lambda: run.mark in shown(run).get("prompt", ""), timeout=60, what="the prompt")
@@ -56,7 +56,7 @@ def test_the_prompt_is_shown_while_the_task_waits(run: VideoRun) -> None:
     assert run.task()["state"] == ("deferred" if run.dag_id == "fields_deferred" else "running")
 
 
-def test_the_prompt_is_shown_after_success_and_was_sent_as_it_is(run: VideoRun) -> None:
+def test_prompt_is_shown_after_success_and_sent_unchanged(run: VideoRun) -> None:
     run.finish()
 
     assert run.wait()["state"] == "success"

@@ -40,7 +40,7 @@ from tests.support.deliveries import (
 )
 
 
-def test_whole_exchange_gives_the_id() -> None:
+def test_submission_returns_the_id() -> None:
     with RawServer(accept_all) as server:
         assert submit(server.port, SMALL) == ID
         assert server.posts == 1
@@ -61,9 +61,7 @@ STAGES = [
 
 
 @pytest.mark.parametrize(("script", "request_"), STAGES)
-def test_connection_that_ends_once_the_body_is_under_way_is_unknown_and_not_repeated(
-    script: Script, request_: VideoRequest
-) -> None:
+def test_connection_lost_in_the_body_is_an_unknown_outcome(script: Script, request_: VideoRequest) -> None:
     with RawServer(script) as server:
         with pytest.raises(SubmissionUnknownError) as caught:
             submit(server.port, request_)
@@ -72,14 +70,14 @@ def test_connection_that_ends_once_the_body_is_under_way_is_unknown_and_not_repe
     assert len(server.exchanges) == 1
 
 
-def test_answer_that_does_not_come_in_time_is_unknown_and_not_repeated() -> None:
+def test_missing_answer_is_an_unknown_outcome() -> None:
     words = "timed out while waiting for the answer"
     with RawServer(silence) as server, pytest.raises(SubmissionUnknownError, match=words):
         submit(server.port, SMALL, timeout=0.3)
     assert server.posts == 1
 
 
-def test_refused_connection_was_never_delivered() -> None:
+def test_refused_connection_is_not_delivered() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(TransportError, match="Connection refused") as caught:
@@ -88,7 +86,7 @@ def test_refused_connection_was_never_delivered() -> None:
     check_words(caught.value)
 
 
-def test_host_without_a_name_was_never_delivered() -> None:
+def test_unresolvable_host_is_not_delivered() -> None:
     settings = Settings(base_url="https://no-such-host.invalid/v1", api_key=KEY, request_timeout=PATIENCE)
     with GrokVideoClient(settings) as client, pytest.raises(TransportError) as caught:
         client.submit(SMALL)
@@ -96,7 +94,7 @@ def test_host_without_a_name_was_never_delivered() -> None:
     check_words(caught.value)
 
 
-def test_connection_that_nobody_takes_is_not_taken_for_undelivered() -> None:
+def test_unaccepted_connection_is_an_unknown_outcome() -> None:
     """The kernel accepts for the server and takes the body: it may yet be read, or not. Nobody can tell."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -107,7 +105,7 @@ def test_connection_that_nobody_takes_is_not_taken_for_undelivered() -> None:
         listener.close()
 
 
-def test_full_queue_of_a_server_was_never_delivered() -> None:
+def test_full_backlog_is_not_delivered() -> None:
     """Connections beyond the backlog are not accepted even by the kernel: nothing can be sent."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
@@ -122,7 +120,7 @@ def test_full_queue_of_a_server_was_never_delivered() -> None:
     assert caught.value.delivered is False
 
 
-def test_connection_closed_on_arrival_is_never_taken_for_accepted_nor_repeated() -> None:
+def test_connection_closed_on_arrival_is_not_repeated() -> None:
     """Whether a byte of the body left before the reset came is a race; either verdict is honest."""
     with RawServer(Exchange.reset) as server:
         with pytest.raises((TransportError, SubmissionUnknownError)) as caught:
@@ -132,7 +130,7 @@ def test_connection_closed_on_arrival_is_never_taken_for_accepted_nor_repeated()
     assert len(server.exchanges) == 1
 
 
-def test_connection_reset_after_the_headers_of_a_large_body_is_not_repeated() -> None:
+def test_connection_reset_after_the_headers_is_not_repeated() -> None:
     def script(exchange: Exchange) -> None:
         exchange.read_headers()
         exchange.reset()
@@ -144,7 +142,7 @@ def test_connection_reset_after_the_headers_of_a_large_body_is_not_repeated() ->
     assert server.posts == 1
 
 
-def test_early_refusal_of_a_large_body_is_read() -> None:
+def test_early_rejection_of_a_large_body_is_read() -> None:
     """A server may answer 413 before it has read the body, and close."""
 
     def script(exchange: Exchange) -> None:

@@ -26,14 +26,14 @@ from tests.support.deliveries import (
 )
 
 
-def test_trusted_certificate_gives_the_id(ca_file: str, context: ssl.SSLContext) -> None:
+def test_trusted_certificate_is_accepted(ca_file: str, context: ssl.SSLContext) -> None:
     with RawServer(accept_all, context) as server:
         assert submit(server.port, SMALL, scheme="https", verify=ca_file) == ID
         assert submit(server.port, SMALL, scheme="https", verify=False) == ID
     assert server.posts == 2
 
 
-def test_untrusted_certificate_was_never_delivered(context: ssl.SSLContext) -> None:
+def test_untrusted_certificate_is_not_delivered(context: ssl.SSLContext) -> None:
     with RawServer(accept_all, context) as server:
         with pytest.raises(TransportError, match="TLS failed") as caught:
             submit(server.port, SMALL, scheme="https")
@@ -42,7 +42,7 @@ def test_untrusted_certificate_was_never_delivered(context: ssl.SSLContext) -> N
     assert server.posts == 0
 
 
-def test_plain_server_asked_over_tls_was_never_delivered() -> None:
+def test_plain_server_asked_over_tls_is_not_delivered() -> None:
     def script(exchange: Exchange) -> None:
         exchange.connection.recv(100)
         exchange.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -55,7 +55,7 @@ def test_plain_server_asked_over_tls_was_never_delivered() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x16\x03\x03\x00\x7a\x02\x00"], ids=["nothing", "half-a-server-hello"])
-def test_handshake_that_is_cut_was_never_delivered(answer: bytes) -> None:
+def test_broken_handshake_is_not_delivered(answer: bytes) -> None:
     def script(exchange: Exchange) -> None:
         exchange.received = exchange.connection.recv(10_000)
         exchange.send(answer)
@@ -69,7 +69,7 @@ def test_handshake_that_is_cut_was_never_delivered(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("script", [close_after_the_body, half_the_answer, reset_after_the_body])
-def test_connection_that_ends_amid_tls_once_the_body_was_sent_is_unknown(
+def test_connection_lost_after_the_body_is_an_unknown_outcome(
     script: Script, ca_file: str, context: ssl.SSLContext
 ) -> None:
     with RawServer(script, context) as server:
@@ -79,7 +79,7 @@ def test_connection_that_ends_amid_tls_once_the_body_was_sent_is_unknown(
     assert server.posts == 1
 
 
-def test_missing_ca_file_was_never_delivered() -> None:
+def test_missing_ca_file_is_not_delivered() -> None:
     with RawServer(accept_all) as server:
         with pytest.raises(TransportError, match="TLS cannot be set up") as caught:
             submit(server.port, SMALL, scheme="https", verify="/no/such.pem")
@@ -87,7 +87,7 @@ def test_missing_ca_file_was_never_delivered() -> None:
     assert server.posts == 0
 
 
-def test_proxy_that_refuses_was_never_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejecting_proxy_is_not_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
     def script(exchange: Exchange) -> None:
         exchange.read_headers()
         exchange.send(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")

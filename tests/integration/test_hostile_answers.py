@@ -134,7 +134,7 @@ def test_hostile_answer_is_logged_clean_and_polled_again(
         assert_clean(line, limit=LIMIT)
 
 
-def test_hostile_answer_ends_a_sensor_from_the_trigger(api: Api) -> None:
+def test_hostile_answer_ends_a_sensor_in_the_triggerer(api: Api) -> None:
     api.poll = json.dumps({"status": "failed", "error": {"code": "\ud800", "message": f"\x00{KEY}"}}).encode()
     trigger = GrokVideoSensorTrigger("hostile", ID, 0.02, 60, deadline=time.time() + 60, end_from_trigger=True)
 
@@ -144,7 +144,7 @@ def test_hostile_answer_ends_a_sensor_from_the_trigger(api: Api) -> None:
     assert_all_clean(event.xcoms)
 
 
-def test_long_message_does_not_hold_the_event_loop(api: Api) -> None:
+def test_long_message_does_not_block_the_event_loop(api: Api) -> None:
     api.poll = json.dumps(
         {"status": "failed", "error": {"code": "?" * 400_000, "message": "\\\ud800" * 100_000}}
     ).encode()
@@ -195,7 +195,7 @@ def test_task_fails_with_a_clean_error(nasty: str, deferrable: bool, api: Api) -
 
 
 @pytest.mark.parametrize("request_id", ["\ud800", "a\x00b", "..", "x" * 5000, KEY], ids=lambda case: ascii(case)[:20])
-def test_submission_with_an_unusable_id_is_never_paid_twice(request_id: str, api: Api) -> None:
+def test_unusable_id_is_not_paid_twice(request_id: str, api: Api) -> None:
     api.submission = json.dumps({"request_id": request_id}).encode()
 
     task = generate(retries=2)

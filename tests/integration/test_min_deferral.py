@@ -52,7 +52,7 @@ async def fire(trigger: GrokVideoTrigger) -> tuple[Any, float]:
         pytest.param("grokvideo_missing", 60, "error", id="no-connection"),
     ],
 )
-async def test_triggerer_holds_every_event(
+async def test_trigger_delays_every_early_event(
     finished: str, monkeypatch: pytest.MonkeyPatch, conn_id: str, wait: float, status: str
 ) -> None:
     monkeypatch.setattr(triggers, "min_deferral", lambda: HOLD)
@@ -64,7 +64,7 @@ async def test_triggerer_holds_every_event(
     assert seconds >= HOLD
 
 
-async def test_timeout_before_the_hold_is_held_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_early_timeout_is_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "min_deferral", lambda: HOLD)
     with Sandbox(render_seconds=600) as slow:
         connection = {"conn_type": "grokvideo", "host": slow.base_url, "password": slow.api_key}
@@ -78,7 +78,7 @@ async def test_timeout_before_the_hold_is_held_too(monkeypatch: pytest.MonkeyPat
     assert seconds >= HOLD
 
 
-async def test_wait_longer_than_the_hold_is_not_prolonged(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_wait_is_not_delayed(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeps: list[float] = []
     sleep = asyncio.sleep
 
@@ -108,7 +108,7 @@ async def test_wait_longer_than_the_hold_is_not_prolonged(sandbox: Sandbox, monk
         ),
     ],
 )
-async def test_nothing_is_held_where_no_scheduler_can_mistake_it(
+async def test_fixed_airflow_versions_need_no_delay(
     finished: str, monkeypatch: pytest.MonkeyPatch, trigger: Any
 ) -> None:
     monkeypatch.setattr(triggers, "min_deferral", lambda: FOREVER)
@@ -119,7 +119,7 @@ async def test_nothing_is_held_where_no_scheduler_can_mistake_it(
 
 
 @pytest.mark.parametrize(("heartbeat", "seconds"), [(None, 10.0), ("1", 6.0), ("30", 35.0)])
-def test_hold_covers_the_heartbeat_of_the_workers(
+def test_delay_covers_the_worker_heartbeat(
     monkeypatch: pytest.MonkeyPatch, heartbeat: str | None, seconds: float
 ) -> None:
     monkeypatch.delenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", raising=False)

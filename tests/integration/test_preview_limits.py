@@ -160,7 +160,7 @@ print(json.dumps({"states": states, "growth": growth, "after": cache.get("health
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory by /proc")
 @pytest.mark.parametrize("huge", HUGE.values(), ids=HUGE)
-def test_huge_response_costs_few_mebibytes(huge: Callable[[], Iterator[Step]]) -> None:
+def test_huge_response_uses_little_memory(huge: Callable[[], Iterator[Step]]) -> None:
     with RawServer(huge) as server, RawServer([PENDING]) as healthy:
         environment = {
             **os.environ,

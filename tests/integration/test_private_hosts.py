@@ -22,12 +22,12 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("name", PRIVATE)
-def test_private_address_is_none_of_the_public(name: str) -> None:
+def test_private_address_is_recognized(name: str) -> None:
     assert not download._may_be_public(name)
 
 
 @pytest.mark.parametrize("name", ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "64:ff9b::101:101", "a.example"])
-def test_public_address_and_name_may_be_public(name: str) -> None:
+def test_public_address_is_recognized(name: str) -> None:
     assert download._may_be_public(name)
 
 
@@ -50,7 +50,7 @@ def test_private_hosts_are_allowed_by_default(host: Host, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "video.example"])
-def test_private_host_is_not_even_connected_to(
+def test_private_host_gets_no_connection(
     name: str, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer_with(monkeypatch, "127.0.0.1", "10.0.0.1")
@@ -59,9 +59,7 @@ def test_private_host_is_not_even_connected_to(
     assert host.connections == 0
 
 
-def test_private_address_beside_a_public_one_is_not_connected_to(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_public_addresses_are_connected_to(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answer_with(monkeypatch, "127.0.0.1", "1.1.1.1")
     connected: list[str] = []
 
@@ -90,7 +88,7 @@ def test_redirect_to_a_private_host_is_refused(host: Host, tmp_path: Path, monke
     assert save("http://video.example/v.mp4", tmp_path, allow_private_hosts=False) == FILM
 
 
-def test_proxy_may_be_private(host: Host, tmp_path: Path) -> None:
+def test_private_proxy_is_allowed(host: Host, tmp_path: Path) -> None:
     host.answers = [says()]
     proxy = {"proxy": f"http://127.0.0.1:{host.port}", "allow_private_hosts": False}
     assert save("http://video.example/v.mp4", tmp_path, **proxy) == FILM
@@ -102,9 +100,7 @@ def test_proxy_may_be_private(host: Host, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "allowed"), [(False, False), ("false", False), (True, True), ("True", True), (None, True)]
 )
-def test_connection_says_whether_private_hosts_are_allowed(
-    given: object, allowed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_connection_sets_allow_private_hosts(given: object, allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def connection(value: object) -> str:
         return json.dumps({"conn_type": "grokvideo", "extra": {"allow_private_hosts": value}})
 

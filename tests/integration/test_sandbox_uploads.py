@@ -110,7 +110,7 @@ def test_failed_upload_is_recorded(sandbox):
     assert "ClientConnectorError" in record["error"]
 
 
-def test_a_failed_job_uploads_nothing(sandbox):
+def test_failed_job_uploads_nothing(sandbox):
     with upload_target() as (origin, received, _):
         request_id = submit(sandbox.base_url, duration=1, output={"upload_url": f"{origin}/v.mp4"})
         sandbox.finish(request_id, "failed")

@@ -79,7 +79,7 @@ def sense(mode: str, request_id: Any, **given: Any) -> Processes:
 
 
 @in_every_mode
-def test_the_result_is_the_same(mode: str, sandbox: Any) -> None:
+def test_result_is_the_same_in_every_mode(mode: str, sandbox: Any) -> None:
     request_id = submitted()
 
     done = sense(mode, f" {request_id}\n")
@@ -105,7 +105,7 @@ def test_the_result_is_the_same(mode: str, sandbox: Any) -> None:
     ("given", "state"), [({}, "failed"), ({"soft_fail": True}, "skipped"), ({"never_fail": True}, "skipped")], ids=str
 )
 @pytest.mark.parametrize("ending", ["moderated", "failed", "timeout", "empty", "connection"])
-def test_every_end_is_what_the_arguments_say(
+def test_failure_follows_soft_fail_and_never_fail(
     mode: str, given: dict[str, Any], state: str, ending: str, sandbox: Any
 ) -> None:
     request_id: Any = None if ending == "empty" else submitted(f"A lake #{ending}" if "ed" in ending else "A lake")
@@ -125,7 +125,7 @@ def test_every_end_is_what_the_arguments_say(
 
 
 @in_every_mode
-def test_an_unknown_id_is_waited_on_for_as_long(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_id_fails_after_the_tolerance(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "REFUSAL_TOLERANCE", 1.0)
     began = time.monotonic()
 
@@ -138,7 +138,7 @@ def test_an_unknown_id_is_waited_on_for_as_long(mode: str, sandbox: Any, monkeyp
 
 
 @in_every_mode
-def test_polls_may_fail_for_as_long(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_polls_fail_after_the_tolerance(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "FAILURE_TOLERANCE", 1.0)
     request_id = submitted()
     sandbox.fault("poll", "server_error", times=None, request_id=request_id)
@@ -152,7 +152,7 @@ def test_polls_may_fail_for_as_long(mode: str, sandbox: Any, monkeypatch: pytest
 
 
 @in_every_mode
-def test_polls_that_fail_now_and_then_do_not_add_up(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_separate_poll_failures_do_not_add_up(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "FAILURE_TOLERANCE", 0.6)
     request_id = submitted()
     for _ in range(3):
@@ -165,7 +165,7 @@ def test_polls_that_fail_now_and_then_do_not_add_up(mode: str, sandbox: Any, mon
 
 
 @in_every_mode
-def test_a_rotated_key_is_read_again(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotated_key_is_read_again(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_grokvideo.hooks.async_connection.LOOKUP_TTL", 0.0)
     request_id = submitted()
     right = json.loads(AIRFLOW_CONN())
@@ -189,7 +189,7 @@ def test_a_rotated_key_is_read_again(mode: str, sandbox: Any, monkeypatch: pytes
 
 
 @in_every_mode
-def test_a_wrong_key_ends_the_wait(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_key_ends_the_wait(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     request_id = submitted()
     connection = {**json.loads(AIRFLOW_CONN()), "password": "wrong-key"}
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
@@ -207,7 +207,7 @@ def AIRFLOW_CONN() -> str:
 
 
 @in_every_mode
-def test_the_time_that_it_took_counts_all_processes(mode: str, sandbox: Any) -> None:
+def test_elapsed_seconds_counts_all_processes(mode: str, sandbox: Any) -> None:
     request_id = submitted()
     sandbox.fault("poll", "bare_id", times=6, request_id=request_id)
 
@@ -219,7 +219,7 @@ def test_the_time_that_it_took_counts_all_processes(mode: str, sandbox: Any) -> 
 
 
 @in_every_mode
-def test_the_log_says_what_is_waited_for(mode: str, sandbox: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_names_generation_and_timeout(mode: str, sandbox: Any, capsys: pytest.CaptureFixture[str]) -> None:
     request_id = submitted()
     sandbox.fault("poll", "unknown_status", times=1, request_id=request_id)
 
@@ -233,7 +233,7 @@ def test_the_log_says_what_is_waited_for(mode: str, sandbox: Any, capsys: pytest
 
 
 @in_every_mode
-def test_silent_fail_waits_on(mode: str, sandbox: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_fail_tries_again(mode: str, sandbox: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.PAUSE", 0.01)
     request_id = submitted()
     blocked = tmp_path / "videos"
@@ -256,7 +256,7 @@ def test_silent_fail_waits_on(mode: str, sandbox: Any, tmp_path: Any, monkeypatc
     assert (blocked / "v.mp4").stat().st_size == done.result["size_bytes"]
 
 
-def test_a_pause_that_the_api_asks_for_is_kept_in_mode_poke(sandbox: Any) -> None:
+def test_poke_mode_respects_retry_after(sandbox: Any) -> None:
     request_id = submitted()
     sandbox.fault("poll", "rate_limited", retry_after=1, times=1, request_id=request_id)
     began = time.monotonic()
@@ -271,7 +271,7 @@ def test_a_pause_that_the_api_asks_for_is_kept_in_mode_poke(sandbox: Any) -> Non
 @pytest.mark.parametrize(
     "request_id", [None, "", "  ", "None", " None ", 7, ["id"], {"request_id": "id-1", "status": "pending"}], ids=str
 )
-def test_what_is_no_id_is_refused_by_name(mode: str, request_id: Any, sandbox: Any) -> None:
+def test_invalid_request_id_is_refused(mode: str, request_id: Any, sandbox: Any) -> None:
     done = sense(mode, request_id)
 
     assert isinstance(done.error, AirflowFailException)

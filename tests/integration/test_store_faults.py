@@ -47,7 +47,7 @@ class Faulty(MemoryFileSystem):
     ],
     ids=["timeout", "reset", "unknown", "forbidden"],
 )
-def test_retry_helps_where_the_fault_passes(
+def test_temporary_store_fault_allows_a_retry(
     error: Exception, attempts: int, where: str, sandbox: Any, attached: Callable[..., str]
 ) -> None:
     faulty = Faulty(error)

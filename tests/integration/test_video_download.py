@@ -33,7 +33,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("where", SLOW)
-def test_dripping_host_is_left(where: str, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dripping_host_times_out(where: str, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "SPEED_WINDOW", 0.6)
     monkeypatch.setattr(download, "_TICK", 0.05)
     host.answers = [drips(host, *SLOW[where])]
@@ -43,12 +43,12 @@ def test_dripping_host_is_left(where: str, host: Host, tmp_path: Path, monkeypat
     assert "timed out" in why or "less than 1024 bytes/s" in why
 
 
-def test_silent_host_is_left(host: Host, tmp_path: Path) -> None:
+def test_silent_host_times_out(host: Host, tmp_path: Path) -> None:
     host.answers = [drips(host, OK + FILM[:1000], b"", pause=60)]
     assert "timed out" in refused(host.url, tmp_path, request_timeout=0.5)
 
 
-def test_host_that_is_just_fast_enough_is_not_left(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_but_sufficient_host_succeeds(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "SPEED_WINDOW", 0.6)
     monkeypatch.setattr(download, "_TICK", 0.05)
 
@@ -62,7 +62,7 @@ def test_host_that_is_just_fast_enough_is_not_left(host: Host, tmp_path: Path, m
     assert save(host.url, tmp_path) == FILM
 
 
-def test_slow_store_is_not_the_hosts_fault(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_store_does_not_time_out(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "SPEED_WINDOW", 0.3)
     monkeypatch.setattr(download, "_TICK", 0.05)
     monkeypatch.setattr(download, "CHUNK", 20_000)
@@ -75,7 +75,7 @@ def test_slow_store_is_not_the_hosts_fault(host: Host, tmp_path: Path, monkeypat
     assert received == FILM
 
 
-def test_answer_of_another_length_than_told_is_refused(host: Host, tmp_path: Path) -> None:
+def test_wrong_content_length_is_refused(host: Host, tmp_path: Path) -> None:
     host.answers = [says(length=len(FILM) + 1)]
     assert "broke off" in refused(host.url, tmp_path)
     host.answers = [sends(CHUNKED + b"%x\r\n" % len(FILM) + FILM + b"\r\n")]
@@ -83,7 +83,7 @@ def test_answer_of_another_length_than_told_is_refused(host: Host, tmp_path: Pat
 
 
 @pytest.mark.parametrize("length", ["nonsense", "-1", "5, 6", "9" * 5000])
-def test_length_that_is_none_is_an_error_or_ignored(length: str, host: Host, tmp_path: Path) -> None:
+def test_invalid_content_length_is_an_error_or_ignored(length: str, host: Host, tmp_path: Path) -> None:
     host.answers = [sends(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode() + FILM)]
     try:
         assert save(host.url, tmp_path) == FILM
@@ -91,7 +91,7 @@ def test_length_that_is_none_is_an_error_or_ignored(length: str, host: Host, tmp
         assert SECRET not in str(error)
 
 
-def test_nothing_is_decompressed(host: Host, tmp_path: Path) -> None:
+def test_content_encoding_is_ignored(host: Host, tmp_path: Path) -> None:
     host.answers = [says(body=gzip.compress(FILM), Content_Encoding="gzip")]
     assert "no MP4 file" in refused(host.url, tmp_path)
     # S3 serves objects with the label under which they were uploaded.
@@ -101,7 +101,7 @@ def test_nothing_is_decompressed(host: Host, tmp_path: Path) -> None:
     assert b"accept-encoding: identity" in host.requests[0].lower()
 
 
-def test_video_larger_than_allowed_is_refused(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_video_above_the_limit_is_refused(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.ATTEMPTS", 5)
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__MAX_VIDEO_BYTES", str(len(FILM) - 1))
     host.answers = [says(), sends(CHUNKED + b"%x\r\n" % len(FILM) + FILM + b"\r\n0\r\n\r\n"), drips(host, OK, FILM)]
@@ -116,22 +116,20 @@ def test_video_larger_than_allowed_is_refused(host: Host, tmp_path: Path, monkey
     assert save(host.url, tmp_path) == FILM
 
 
-def test_video_larger_than_4_gib_is_refused_by_default(host: Host, tmp_path: Path) -> None:
+def test_video_above_4_gib_is_refused_by_default(host: Host, tmp_path: Path) -> None:
     host.answers = [says(length=4 * 1024**3 + 1)]
     assert "larger than 4,294,967,296 bytes" in refused(host.url, tmp_path)
 
 
 @pytest.mark.parametrize("value", ["nonsense", "0", "-1", "1.5"])
-def test_wrong_size_in_the_configuration_is_refused_before_paying(
-    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invalid_max_video_bytes_is_refused(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__MAX_VIDEO_BYTES", value)
     with pytest.raises(InvalidRequestError, match="max_video_bytes"):
         check_writable(f"{tmp_path}/v.mp4")
 
 
 @pytest.mark.parametrize("content", [b"root:x:0:0:root", b"<html>internal wiki</html>", b'{"AccessKeyId": "AKIA"}'])
-def test_wrong_answer_is_not_shown(content: bytes, host: Host, tmp_path: Path) -> None:
+def test_content_of_a_wrong_answer_is_not_shown(content: bytes, host: Host, tmp_path: Path) -> None:
     host.answers = [says(body=content)]
     why = refused(host.url, tmp_path)
     assert "no MP4 file" in why
@@ -160,7 +158,7 @@ def test_wrong_answer_is_not_shown(content: bytes, host: Host, tmp_path: Path) -
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"9" * 70_000,
     ],
 )
-def test_nonsense_is_an_error_in_words(answer: bytes, host: Host, tmp_path: Path) -> None:
+def test_malformed_answer_is_a_clear_error(answer: bytes, host: Host, tmp_path: Path) -> None:
     host.answers = [sends(answer)]
     assert refused(host.url, tmp_path, request_timeout=2.0)
 
@@ -169,7 +167,7 @@ def test_nonsense_is_an_error_in_words(answer: bytes, host: Host, tmp_path: Path
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "ftp://h/x", "http://[", "http://", "https:///x", "nonsense", ""]
 )
-def test_url_that_is_none_is_an_error_in_words(url: str, tmp_path: Path) -> None:
+def test_invalid_url_is_a_clear_error(url: str, tmp_path: Path) -> None:
     # Without a URL, the API is asked for one, which cannot be reached here.
     assert refused(url, tmp_path)
 
@@ -177,7 +175,7 @@ def test_url_that_is_none_is_an_error_in_words(url: str, tmp_path: Path) -> None
 # --- credentials --------------------------------------------------------------------------------------
 
 
-def test_redirects_are_followed_a_few_times_without_credentials(
+def test_redirects_are_followed_without_credentials(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hunter2\ndefault login me password hunter2\n")
@@ -204,7 +202,7 @@ def test_redirects_are_followed_a_few_times_without_credentials(
         assert not any(word in lower for word in (b"authorization", b"cookie", b"hunter2", b"sk-secret", b"referer"))
 
 
-def test_redirects_without_end_are_refused(host: Host, tmp_path: Path) -> None:
+def test_endless_redirects_are_refused(host: Host, tmp_path: Path) -> None:
     host.answers = [says("302 Found", b"", Location=host.url)]
     assert "redirects more than 5 times" in refused(host.url, tmp_path)
     assert host.connections == 6

@@ -103,7 +103,7 @@ def test_whole_video_is_saved_in_little_memory(script: Any) -> None:
 
 
 @pytest.mark.parametrize("script", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_host_leaves_a_typed_error_and_no_file(script: Any) -> None:
+def test_hostile_host_causes_a_typed_error_and_no_file(script: Any) -> None:
     with RawServer(script) as server:
         outcome = run("download", server.url + SIGNED)
     assert outcome.kind in {"DownloadError", "VideoTooLargeError"}, outcome
@@ -123,7 +123,7 @@ def test_video_cut_anywhere_is_not_saved(movflags: str) -> None:
         assert (outcome.kind, outcome.saved) == ("DownloadError", ()), (cut, outcome)
 
 
-def test_neither_key_nor_netrc_follows_a_redirect(tmp_path: Any) -> None:
+def test_redirect_gets_neither_key_nor_netrc(tmp_path: Any) -> None:
     with RawServer([response(200, film())]) as target:
         netrc = tmp_path / ".netrc"
         netrc.write_text("machine 127.0.0.1 login me password hidden-word\n")

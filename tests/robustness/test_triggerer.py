@@ -144,7 +144,7 @@ def all_polled(servers: dict[str, RawServer], times: int) -> bool:
     return all(len(server.requests) >= (1 if name == ONCE else times) for name, server in servers.items())
 
 
-def test_hostile_answers_harm_no_other_wait(
+def test_hostile_answers_do_not_affect_other_waits(
     database_url: str | None, sandbox: SandboxProcess, hostile: dict[str, RawServer], tmp_path: Path
 ) -> None:
     ids = submitted(sandbox)

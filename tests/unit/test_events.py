@@ -143,6 +143,6 @@ def test_stop_and_its_event_give_same_error(stop: Stop) -> None:
     ],
     ids=["empty", "no-id", "unknown-status", "status-a-list", "id-a-number"],
 )
-def test_foreign_event_is_refused(event: dict[str, Any]) -> None:
+def test_invalid_event_is_refused(event: dict[str, Any]) -> None:
     with pytest.raises(GrokVideoError, match="none of its own"):
         from_event(event, timeout=900, conn_id="c")

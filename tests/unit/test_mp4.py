@@ -65,12 +65,12 @@ def is_whole(content: bytes, chunk: int = 1000, duration: float | None = None) -
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 8, 9, 16, 1000, 10**7])
-def test_whole_film_passes_in_any_chunks(chunk: int) -> None:
+def test_whole_video_passes_in_any_chunks(chunk: int) -> None:
     assert is_whole(VIDEO, chunk)
 
 
 @given(st.data())
-def test_whole_film_passes_however_it_is_cut_into_chunks(data: st.DataObject) -> None:
+def test_whole_video_passes_in_random_chunks(data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(VIDEO)), max_size=20)))
     mp4 = Mp4Check()
     for start, end in zip([0, *cuts], [*cuts, len(VIDEO)], strict=True):
@@ -80,18 +80,18 @@ def test_whole_film_passes_however_it_is_cut_into_chunks(data: st.DataObject) ->
 
 
 @given(st.integers(0, len(VIDEO) - 1), st.sampled_from([1, 7, 1000, 65536]))
-def test_film_cut_anywhere_is_refused(end: int, chunk: int) -> None:
+def test_video_cut_anywhere_is_refused(end: int, chunk: int) -> None:
     assert not is_whole(VIDEO[:end], chunk if end < 5000 else max(chunk, 1000))
 
 
-def test_film_cut_near_a_boundary_of_its_boxes_is_refused() -> None:
+def test_video_cut_near_a_box_boundary_is_refused() -> None:
     ends = {end + off for _, _, box_end in boxes(VIDEO) for end in [box_end] for off in range(-20, 21)}
     cut = sorted(end for end in ends if 0 <= end < len(VIDEO))
     assert len(cut) > 60
     assert [end for end in cut if is_whole(VIDEO[:end])] == []
 
 
-def test_cut_film_is_told_with_its_length() -> None:
+def test_error_names_the_length_of_a_cut_video() -> None:
     with pytest.raises(DownloadError, match=rf"cut short: {len(VIDEO) - 1} bytes, of at least {len(VIDEO)}"):
         check(VIDEO[:-1])
 
@@ -130,7 +130,7 @@ def test_cut_film_is_told_with_its_length() -> None:
     ],
 )
 @pytest.mark.parametrize("chunk", [1, 5, 10**6])
-def test_what_is_no_whole_film_is_refused(content: bytes, words: str, chunk: int) -> None:
+def test_incomplete_video_is_refused(content: bytes, words: str, chunk: int) -> None:
     with pytest.raises(DownloadError) as caught:
         check(content, chunk)
     assert words in str(caught.value)
@@ -150,17 +150,17 @@ def test_what_is_no_whole_film_is_refused(content: bytes, words: str, chunk: int
 )
 @pytest.mark.parametrize("padding", [b"", bytes(1), bytes(7), bytes(8), bytes(1000)], ids=lambda value: f"{len(value)}")
 @pytest.mark.parametrize("chunk", [1, 6, 10**6])
-def test_every_order_and_size_of_boxes_passes_with_padding(content: bytes, padding: bytes, chunk: int) -> None:
+def test_every_box_order_and_size_passes(content: bytes, padding: bytes, chunk: int) -> None:
     assert is_whole(content + padding, chunk)
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))
-def test_no_bytes_whatsoever_break_the_check(content: bytes, chunk: int) -> None:
+def test_any_bytes_pass_or_are_refused(content: bytes, chunk: int) -> None:
     for start in (b"", FTYP, FTYP + MOOV):
         assert is_whole(start + content, chunk) == is_whole(start + content, 10**6)
 
 
-def test_memory_does_not_grow_with_the_film() -> None:
+def test_memory_does_not_grow_with_the_video() -> None:
     chunk = random.Random(1).randbytes(65536)
     mp4 = Mp4Check()
     tracemalloc.start()
@@ -177,7 +177,7 @@ def test_memory_does_not_grow_with_the_film() -> None:
 
 @pytest.mark.parametrize("movflags", [*LAYOUTS.values(), *OTHER_LAYOUTS])
 @pytest.mark.parametrize("chunk", [1, 1000, 10**7])
-def test_every_layout_of_a_muxer_passes(movflags: str, chunk: int) -> None:
+def test_every_muxer_layout_passes(movflags: str, chunk: int) -> None:
     assert is_whole(encode(movflags), chunk)
     assert is_whole(remux(VIDEO, movflags), chunk)
 
@@ -193,7 +193,7 @@ def test_cut_at_200_offsets_and_around_every_box_is_refused(movflags: str) -> No
 
 
 @pytest.mark.parametrize("movflags", ["", "+faststart"])
-def test_cut_of_a_film_that_goes_to_the_end_of_the_file_is_refused(movflags: str) -> None:
+def test_cut_of_an_open_ended_video_is_refused(movflags: str) -> None:
     film = encode(movflags)
     at = next(start for kind, start, _ in boxes(film) if kind == b"mdat")
     endless = film[:at] + bytes(4) + film[at + 4 :]
@@ -217,7 +217,7 @@ def test_flipped_bits_of_the_index_are_refused_or_harmless(movflags: str) -> Non
 
 @pytest.mark.parametrize("place", ["moov", "moof"])
 @given(data=st.data())
-def test_no_content_of_an_index_breaks_the_check(place: str, data: st.DataObject) -> None:
+def test_any_index_passes_or_is_refused(place: str, data: st.DataObject) -> None:
     film = encode("frag_keyframe+empty_moov")
     start, end = next((start, end) for kind, start, end in boxes(film) if kind == place.encode())
     changed = bytearray(film)
@@ -226,7 +226,7 @@ def test_no_content_of_an_index_breaks_the_check(place: str, data: st.DataObject
     assert is_whole(bytes(changed), 65536) in {True, False}
 
 
-def test_fragments_without_a_mark_of_their_end_need_the_duration() -> None:
+def test_unmarked_fragments_need_the_duration() -> None:
     film = encode("frag_keyframe+empty_moov+skip_trailer")
     assert not is_whole(film)
     assert is_whole(film, duration=1.0)
@@ -235,14 +235,14 @@ def test_fragments_without_a_mark_of_their_end_need_the_duration() -> None:
     assert [cut for cut in starts if is_whole(film[:cut], duration=1.0)] == []
 
 
-def test_index_of_segments_shows_that_fragments_are_missing() -> None:
+def test_segment_index_reveals_missing_fragments() -> None:
     film = encode("dash+global_sidx+skip_trailer")
     assert is_whole(film)
     starts = [start for kind, start, _ in boxes(film) if kind == b"moof"]
     assert [cut for cut in starts if is_whole(film[:cut], duration=0.1)] == []
 
 
-def test_index_that_lies_about_its_size_costs_no_time() -> None:
+def test_wrong_index_size_is_refused_fast() -> None:
     # 4 billion samples of 4 GiB each, in one chunk, and tables that are not there.
     for count, uniform in ((2**32 - 1, 2**32 - 1), (2**32 - 1, 0), (0, 0)):
         index = bytearray(MOOV)

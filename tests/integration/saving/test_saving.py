@@ -32,7 +32,7 @@ from tests.support.saved_videos import FullStore, check_saved, names_in
 Attached = Callable[..., str]
 
 
-def test_video_lands_whole_under_its_name_alone(
+def test_video_is_saved_under_its_name_only(
     client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes
 ) -> None:
     landed = save(client, done, folder / "fox.mp4")
@@ -40,7 +40,7 @@ def test_video_lands_whole_under_its_name_alone(
     assert names_in(folder) == ["fox.mp4"]
 
 
-def test_directory_gives_the_video_the_name_of_its_generation(
+def test_video_in_a_directory_is_named_by_its_id(
     client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes
 ) -> None:
     landed = save(client, done, f"{folder}/")
@@ -48,7 +48,7 @@ def test_directory_gives_the_video_the_name_of_its_generation(
     assert names_in(folder) == [f"{done.request_id}.mp4"]
 
 
-def test_landing_again_writes_the_same_file(
+def test_saving_again_writes_the_same_file(
     client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes, sandbox: Sandbox
 ) -> None:
     first = save(client, done, folder / "fox.mp4")
@@ -58,7 +58,7 @@ def test_landing_again_writes_the_same_file(
     assert len(sandbox.submissions) == 1
 
 
-def test_failed_landing_leaves_an_earlier_file_as_it_was(
+def test_failed_save_keeps_an_earlier_file(
     client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, sandbox: Sandbox
 ) -> None:
     target = folder / "fox.mp4"
@@ -71,7 +71,7 @@ def test_failed_landing_leaves_an_earlier_file_as_it_was(
     assert names_in(folder) == ["fox.mp4"]
 
 
-def test_connection_of_the_store_is_carried_in_the_path(
+def test_saved_path_names_the_store_connection(
     client: GrokVideoClient, done: Generation, film: bytes, attached: Attached
 ) -> None:
     conn_id = attached(MemoryFileSystem()).removeprefix("memory://").removesuffix("@")
@@ -81,7 +81,7 @@ def test_connection_of_the_store_is_carried_in_the_path(
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "a/b", "..", "a\\b?c#d"])
-def test_id_of_a_generation_names_a_file_and_no_path(name: str, tmp_path: Path) -> None:
+def test_request_id_cannot_leave_the_directory(name: str, tmp_path: Path) -> None:
     target = destination(f"file://{tmp_path}/videos/", name)
     assert Path(target.path).parent == tmp_path / "videos"
     assert target.name.endswith(".mp4")
@@ -107,7 +107,7 @@ class Watched(MemoryFileSystem):
         super().cp_file(path1, path2, **kwargs)
 
 
-def test_final_name_is_there_only_once_the_video_is_whole(
+def test_final_name_exists_only_for_a_whole_video(
     client: GrokVideoClient, done: Generation, attached: Attached, film: bytes
 ) -> None:
     watched = Watched()
@@ -127,7 +127,7 @@ def test_final_name_is_there_only_once_the_video_is_whole(
         pytest.param(RuntimeError("AccessDenied"), "AccessDenied", id="error-of-the-store's-own"),
     ],
 )
-def test_destination_that_cannot_be_written_is_an_error_in_words(
+def test_unwritable_destination_is_a_clear_error(
     error: Exception, words: str, client: GrokVideoClient, done: Generation, attached: Attached, sandbox: Sandbox
 ) -> None:
     full = FullStore(error)
@@ -139,7 +139,7 @@ def test_destination_that_cannot_be_written_is_an_error_in_words(
     assert len(sandbox.submissions) == 1
 
 
-def test_full_store_is_tried_again_when_there_is_room(
+def test_full_store_is_retried(
     client: GrokVideoClient, done: Generation, film: bytes, attached: Attached, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = attached(FullStore(OSError(errno.ENOSPC, "No space left on device"), times=1))
@@ -147,7 +147,7 @@ def test_full_store_is_tried_again_when_there_is_room(
     assert "No space left on device" in caplog.text
 
 
-def test_store_that_refuses_the_file_costs_one_download(
+def test_forbidden_store_costs_one_download(
     client: GrokVideoClient, done: Generation, attached: Attached, sandbox: Sandbox
 ) -> None:
     downloads = len(sandbox.downloads)
@@ -157,16 +157,14 @@ def test_store_that_refuses_the_file_costs_one_download(
     assert len(sandbox.downloads) == downloads + 1
 
 
-def test_destination_below_a_file_is_an_error_in_words(
-    client: GrokVideoClient, done: Generation, tmp_path: Path
-) -> None:
+def test_destination_below_a_file_is_a_clear_error(client: GrokVideoClient, done: Generation, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DownloadError, match="cannot be written"):
         save(client, done, f"file://{tmp_path}/file/fox.mp4")
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_store_that_nobody_knows_is_an_error_in_words(client: GrokVideoClient, done: Generation) -> None:
+def test_unknown_store_is_a_clear_error(client: GrokVideoClient, done: Generation) -> None:
     with pytest.raises((DownloadError, ValueError), match="nonsense"):
         save(client, done, "nonsense://bucket/fox.mp4")
 
@@ -196,7 +194,7 @@ print("landed", flush=True)
 """
 
 
-def test_killed_writer_leaves_no_final_name_and_the_next_one_lands(
+def test_next_save_succeeds_after_a_killed_writer(
     sandbox: Sandbox, client: GrokVideoClient, done: Generation, film: bytes, tmp_path: Path
 ) -> None:
     sandbox.fault("video", "trickle", bytes_per_second=len(film) / 20)
@@ -236,7 +234,7 @@ class Interrupted(MemoryFileSystem):
         raise KeyboardInterrupt
 
 
-def test_interrupted_writer_tidies_up(client: GrokVideoClient, done: Generation, attached: Attached) -> None:
+def test_interrupted_writer_removes_its_file(client: GrokVideoClient, done: Generation, attached: Attached) -> None:
     interrupted, name = Interrupted(), uuid.uuid4().hex
     with pytest.raises(KeyboardInterrupt):
         save(client, done, f"{attached(interrupted)}{name}/fox.mp4")

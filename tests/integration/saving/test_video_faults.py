@@ -33,7 +33,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_that_passes_costs_one_more_download_from_a_fresh_url(
+def test_temporary_fault_costs_one_more_download(
     fault: str, sandbox: Sandbox, request_id: str, film: bytes, tmp_path: Path
 ) -> None:
     options = {"delay": 60.0} if fault == "slow" else {}
@@ -49,7 +49,7 @@ def test_fault_that_passes_costs_one_more_download_from_a_fresh_url(
 
 
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name != "slow"])
-def test_fault_that_stays_is_an_error_in_words_and_leaves_nothing(
+def test_permanent_fault_is_a_clear_error_without_a_file(
     fault: str, sandbox: Sandbox, client: GrokVideoClient, done: Generation, tmp_path: Path
 ) -> None:
     downloads = len(sandbox.downloads)
@@ -63,13 +63,11 @@ def test_fault_that_stays_is_an_error_in_words_and_leaves_nothing(
     assert "signature" not in str(caught.value)
 
 
-def test_generation_without_url_is_asked_about_first(
-    client: GrokVideoClient, request_id: str, film: bytes, tmp_path: Path
-) -> None:
+def test_missing_url_is_requested_first(client: GrokVideoClient, request_id: str, film: bytes, tmp_path: Path) -> None:
     check_saved(save(client, Generation(request_id, "done"), f"file://{tmp_path}/fox.mp4"), film)
 
 
-def test_url_that_is_old_is_exchanged_for_a_fresh_one(
+def test_expired_url_is_renewed(
     sandbox: Sandbox, client: GrokVideoClient, done: Generation, film: bytes, tmp_path: Path
 ) -> None:
     url = (done.video_url or "").replace("signature=", "signature=0")
@@ -86,7 +84,7 @@ def test_url_that_is_old_is_exchanged_for_a_fresh_one(
         ("bare_id", "pending"),
     ],
 )
-def test_api_that_names_no_fresh_url_is_an_error_in_words(
+def test_missing_fresh_url_is_a_clear_error(
     fault: str, words: str, sandbox: Sandbox, client: GrokVideoClient, done: Generation, tmp_path: Path
 ) -> None:
     sandbox.fault("video", "expired_url", times=1)
@@ -97,7 +95,7 @@ def test_api_that_names_no_fresh_url_is_an_error_in_words(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_key_is_never_sent_to_the_videos_host(
+def test_key_is_not_sent_to_the_video_host(
     sandbox: Sandbox,
     client: GrokVideoClient,
     done: Generation,
@@ -113,16 +111,14 @@ def test_key_is_never_sent_to_the_videos_host(
     assert [download for download in sandbox.downloads if download["authorization"]] == []
 
 
-def test_certificate_trusted_for_the_api_is_trusted_for_its_videos(
-    ca_file: str, context: ssl.SSLContext, tmp_path: Path
-) -> None:
+def test_ca_file_of_the_api_is_used_for_videos(ca_file: str, context: ssl.SSLContext, tmp_path: Path) -> None:
     with Sandbox(render_seconds=0, ssl_context=context) as secure, client_of(secure, verify=ca_file) as client:
         generation = client.get_generation(client.submit(VideoRequest(prompt="p", duration=1)))
         assert (generation.video_url or "").startswith("https://")
         assert save(client, generation, f"file://{tmp_path}/fox.mp4").size_bytes > 1000
 
 
-def test_untrusted_certificate_of_the_videos_host_is_an_error_in_words(
+def test_untrusted_video_host_is_replaced_by_a_fresh_url(
     client: GrokVideoClient, done: Generation, context: ssl.SSLContext, tmp_path: Path
 ) -> None:
     with Sandbox(ssl_context=context) as secure:
