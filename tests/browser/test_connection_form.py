@@ -1,4 +1,4 @@
-"""The connection form, filled, saved, edited and tested by hand, as it were."""
+"""The connection form in a browser: fill, save, edit and test a connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kills real Airflow processes at chosen points and reports what it cost and what came of it."""
+"""Kill real Airflow processes at chosen points; report the cost and the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the harness kills, and what has to come of it."""
+"""The points at which the harness kills, and the outcome that each must have."""
 
 from __future__ import annotations
 

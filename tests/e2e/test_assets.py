@@ -1,4 +1,4 @@
-"""A DAG that runs when another has made a video, and takes the result from the asset's event."""
+"""A DAG that an asset triggers reads the result from the asset event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However a task ends: its state, its tries, the message in its log, and what it cost, as seen from outside."""
+"""Every end of a task: state, tries, log message and cost."""
 
 from __future__ import annotations
 

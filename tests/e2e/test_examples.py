@@ -1,4 +1,4 @@
-"""Every example DAG runs as it stands."""
+"""Every example DAG runs unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A video through the whole of Airflow: worker, triggerer, worker again, and a file at the end."""
+"""One video through a real Airflow: worker, triggerer, worker, file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is killed, and whenever: nothing is paid for twice, and nothing paid for is lost."""
+"""Processes are killed at every point: no request is paid twice, and no paid video is lost."""
 
 from __future__ import annotations
 

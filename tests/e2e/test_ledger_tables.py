@@ -1,4 +1,4 @@
-"""The rows of the design's tables that no kill reaches: retries after a refusal or a failure, and a person's clear."""
+"""Rows of the design's tables that no kill reaches: retries after a rejection or a failure, and clears."""
 
 from __future__ import annotations
 

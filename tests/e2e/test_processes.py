@@ -1,4 +1,4 @@
-"""What the local stack starts can be stopped whole, whatever the processes themselves do."""
+"""All processes of the local stack can be stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page "Rendered Template" shows of a task whose prompt a function returns, at each moment of its life."""
+"""The page "Rendered Template" of a decorated task: while it waits, and after it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sensor whose wait begins, and if asked ends, in the triggerer."""
+"""A sensor that starts, and if asked ends, in the triggerer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local stack does what the tests of the provider rely on."""
+"""The local stack works as the other tests expect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting: without a process in the triggerer, on the worker, mapped, in a sensor; and what the log says of it."""
+"""Waits in the triggerer, on a worker, of mapped tasks and of a sensor, and their logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DAG runs that ask for one video each, and what can be seen of them from outside."""
+"""DAG runs with one video each, read through Airflow's API."""
 
 from __future__ import annotations
 

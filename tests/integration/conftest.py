@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import json
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from airflow_provider_grokvideo.sandbox import Sandbox
+from tests.support.connections import connection
 from tests.support.video_hosts import Host
 
 KEY = "sandbox-key"
@@ -32,11 +32,7 @@ def _sandbox():
 def sandbox(_sandbox, monkeypatch):
     """The API, with no faults armed, behind the connection ``grokvideo_default``."""
     _sandbox.clear_faults()
-    extra = {"request_timeout": 2}
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_GROKVIDEO_DEFAULT",
-        json.dumps({"conn_type": "grokvideo", "host": _sandbox.base_url, "password": KEY, "extra": extra}),
-    )
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", connection(_sandbox.base_url, KEY, request_timeout=2))
     yield _sandbox
     _sandbox.clear_faults()
 

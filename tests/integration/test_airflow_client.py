@@ -1,4 +1,4 @@
-"""The client of the local Airflow outlasts an API server that a busy machine makes refuse for a moment."""
+"""The client of the local Airflow repeats calls that a busy API server rejects."""
 
 from __future__ import annotations
 

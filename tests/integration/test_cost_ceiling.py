@@ -1,21 +1,19 @@
-"""``max_cost_usd`` and prices, from the operator's side."""
+"""``max_cost_usd`` and prices of the operators."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from tests.integration.conftest import KEY
+from tests.support.connections import connection
 from tests.support.task_run import MemoryStore, TaskRun
+from tests.support.video_tasks import video_task
 
 
 def run(**kwargs: Any) -> TaskRun:
-    store = kwargs.pop("store", None) or MemoryStore()
-    fields = {"task_id": "task", "prompt": "A lake", "duration": 4, "poll_interval": 0.05, "timeout": 20, **kwargs}
-    return TaskRun(lambda: GrokVideoGenerateOperator(**fields), retries=2, store=store).run()
+    return video_task(retries=2, **{"duration": 4, **kwargs}).run()
 
 
 @pytest.fixture
@@ -23,9 +21,7 @@ def with_prices(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return what puts prices into the connection's extra."""
 
     def put(prices: Any) -> None:
-        extra = {"prices": prices}
-        connection = {"conn_type": "grokvideo", "host": sandbox.base_url, "password": KEY, "extra": extra}
-        monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
+        monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", connection(sandbox.base_url, KEY, prices=prices))
 
     return put
 

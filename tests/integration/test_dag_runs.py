@@ -1,4 +1,4 @@
-"""Whole DAGs in a real Airflow: what is rendered, shown and sent, and the sensor in each of its modes."""
+"""Whole DAGs in a real Airflow: rendered fields, sent prompts, and every mode of the sensor."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo.sandbox import Sandbox
+from tests.support.connections import connection
 from tests.support.dag_runs import run_dags
 
 pytestmark = pytest.mark.timeout(900)
@@ -44,8 +45,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Return what came of all DAGs."""
     home = tmp_path_factory.mktemp("airflow")
     with Sandbox(api_key="sandbox-key", render_seconds=1) as sandbox:
-        connection = {"conn_type": "grokvideo", "host": sandbox.base_url, "password": "sandbox-key"}
-        found = run_dags(home, DAGS, AIRFLOW_CONN_GROKVIDEO_DEFAULT=json.dumps(connection), SEEN=str(home / "seen.txt"))
+        default = connection(sandbox.base_url, sandbox.api_key)
+        found = run_dags(home, DAGS, AIRFLOW_CONN_GROKVIDEO_DEFAULT=default, SEEN=str(home / "seen.txt"))
         yield Runs(home, [one["body"]["prompt"] for one in sandbox.submissions], found)
 
 

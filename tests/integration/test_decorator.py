@@ -1,4 +1,4 @@
-"""``@task.grok_video``: what the function may return, and how the task maps, overrides, renders and resumes."""
+"""``@task.grok_video``: return values, mapping, overrides, rendering and resumption."""
 
 from __future__ import annotations
 

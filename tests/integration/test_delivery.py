@@ -1,4 +1,4 @@
-"""A submission whose connection ends at each stage: was it certainly not delivered, or can nobody tell?
+"""A submission whose connection ends at each stage: certainly not delivered, or an unknown outcome.
 
 The other side is a bare socket, so that each stage is where it says it is.
 """

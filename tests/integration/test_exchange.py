@@ -1,4 +1,4 @@
-"""What a slow, large or broken API can do to one exchange, with either client: nothing beyond its bounds."""
+"""Slow, large and broken responses stay within the limits of both clients."""
 
 from __future__ import annotations
 
@@ -26,24 +26,19 @@ from airflow_provider_grokvideo.exceptions import (
     SubmissionUnknownError,
     TransportError,
 )
+from tests.support import clients
+from tests.support.clients import submit
 from tests.support.raw_server import CLOSE, HOLD, RESET, STALL, RawServer, drip, repeat, response
 
 KEY = "sk-Zq81xTopSecretKey0042"
-PROMPT = VideoRequest(prompt="A red fox in the snow", duration=1)
 GOOD = response(200, {"request_id": "r1", "status": "pending", "data": []})
 SECONDS = 1.0
 SLACK = 5.0
 """Seconds that a busy machine may add."""
 
 
-def submit(settings: Settings) -> Any:
-    with GrokVideoClient(settings) as client:
-        return client.submit(PROMPT)
-
-
 def poll(settings: Settings) -> Any:
-    with GrokVideoClient(settings) as client:
-        return client.get_generation("r1").request_id
+    return clients.poll(settings, "r1").request_id
 
 
 def models(settings: Settings) -> Any:
@@ -52,11 +47,7 @@ def models(settings: Settings) -> Any:
 
 
 def apoll(settings: Settings) -> Any:
-    async def ask() -> Any:
-        async with shared_client(settings) as client:
-            return (await client.get_generation("r1")).request_id
-
-    return asyncio.run(ask())
+    return clients.apoll(settings, "r1").request_id
 
 
 ALL = [submit, poll, models, apoll]

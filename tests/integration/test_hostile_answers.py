@@ -1,4 +1,4 @@
-"""Hostile answers through the real trigger and operator: one clean event, clean XComs, clean logs, no second POST."""
+"""Hostile answers through trigger and operator: clean events, XComs and logs, and no second POST."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ import pytest
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.triggers import grokvideo
 from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
+from tests.support.connections import connection
 from tests.support.hostile import ID, KEY, NASTY, SIGNED_URL, assert_clean, disguises
 from tests.support.task_run import TaskRun
+from tests.support.video_tasks import video_task
 
 LIMIT = 16_384
 """Bytes of a line that quotes several fields of the API."""
@@ -66,8 +68,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
         thread.start()
         api.port = server.server_address[1]
         host = f"http://127.0.0.1:{api.port}/grok/v1"
-        connection = {"conn_type": "grokvideo", "host": host, "password": KEY}
-        monkeypatch.setenv("AIRFLOW_CONN_HOSTILE", json.dumps(connection))
+        monkeypatch.setenv("AIRFLOW_CONN_HOSTILE", connection(host, KEY))
         yield api
         server.shutdown()
         thread.join()
@@ -168,12 +169,7 @@ def test_long_message_does_not_block_the_event_loop(api: Api) -> None:
 
 
 def generate(retries: int = 0, **kwargs: Any) -> TaskRun:
-    def make() -> GrokVideoGenerateOperator:
-        return GrokVideoGenerateOperator(
-            task_id="task", prompt="A lake", grokvideo_conn_id="hostile", poll_interval=0.02, timeout=60, **kwargs
-        )
-
-    return TaskRun(make, retries=retries).run()
+    return video_task(retries=retries, grokvideo_conn_id="hostile", **{"timeout": 60, **kwargs}).run()
 
 
 @pytest.mark.parametrize("deferrable", [True, False])

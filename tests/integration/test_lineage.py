@@ -1,4 +1,4 @@
-"""What OpenLineage hears of a task, through the extractor that Airflow's OpenLineage provider uses."""
+"""OpenLineage events of a task, by the extractor of Airflow's OpenLineage provider."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_failure_reports_its_cost(tag: str, status: str, sandbox: Any) -> None:
     assert reported.facet.get("cost_usd") == reported.task.xcoms["outcome"]["cost_usd"]
 
 
-def test_task_without_result_reports_no_output(sandbox: Any) -> None:
+def test_pending_and_refused_tasks_are_reported(sandbox: Any) -> None:
     assert Reported(prompt="A lake", duration=1, wait_for_completion=False).facet["status"] == "pending"
     refused = Reported(prompt="A lake", duration=99)
     assert (refused.task.state, refused.lineage.run_facets) == ("failed", {})

@@ -1,4 +1,4 @@
-"""The buttons of a task: there as soon as there is something behind them, and not before."""
+"""Extra links of a task: each exists as soon as it has a target."""
 
 from __future__ import annotations
 
@@ -8,21 +8,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo.links import grokvideo as links
-from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_1_PLUS
 from tests.integration.conftest import KEY
 from tests.support.task_run import TaskRun
+from tests.support.video_tasks import video_task
 
 REQUEST, VIDEO = links.GrokVideoRequestLink(), links.GrokVideoLink()
 KEYS = {"_link_GrokVideoRequestLink", "_link_GrokVideoLink"}
-
-
-def task(kind: type = GrokVideoGenerateOperator, **kwargs: Any) -> TaskRun:
-    fields = {"task_id": "task", "poll_interval": 0.05, "timeout": 20, **kwargs}
-    if kind is GrokVideoGenerateOperator:
-        fields = {"prompt": "A lake", "duration": 1, **fields}
-    return TaskRun(lambda: kind(**fields))
 
 
 def links_of(run: TaskRun) -> dict[str, Any]:
@@ -30,7 +23,7 @@ def links_of(run: TaskRun) -> dict[str, Any]:
 
 
 def test_both_links_exist_while_the_task_waits(sandbox: Any) -> None:
-    run = task()
+    run = video_task()
     seen: list[dict[str, Any]] = []
     make = run.make
 
@@ -48,7 +41,7 @@ def test_both_links_exist_while_the_task_waits(sandbox: Any) -> None:
 
 
 def test_finished_task_links_to_its_preview_or_video(sandbox: Any) -> None:
-    run = task().run()
+    run = video_task().run()
 
     found = links_of(run)
     assert set(found) == KEYS
@@ -61,7 +54,7 @@ def test_finished_task_links_to_its_preview_or_video(sandbox: Any) -> None:
 def test_mapped_task_links_to_its_own_preview(sandbox: Any) -> None:
     if not AIRFLOW_V_3_1_PLUS:
         pytest.skip("there is no preview before Airflow 3.1")
-    run = task()
+    run = video_task()
     run.map_index = 7
     run.run_id = "scheduled__2026-01-01T00:00:00+00:00"
     run.run()
@@ -81,23 +74,23 @@ def test_preview_link_has_the_base_path(sandbox: Any, monkeypatch: pytest.Monkey
 def test_airflow_before_3_1_links_the_finished_video(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "AIRFLOW_V_3_1_PLUS", False)
 
-    done, refused = task().run(), task(prompt="A crowd #moderated").run()
+    done, refused = video_task().run(), video_task(prompt="A crowd #moderated").run()
 
     assert links_of(done)[VIDEO.xcom_key] == done.result["video_url"]
     assert set(links_of(refused)) == {REQUEST.xcom_key}
 
 
 def test_sensor_has_both_links(sandbox: Any) -> None:
-    request_id = task(wait_for_completion=False).run().result["request_id"]
+    request_id = video_task(wait_for_completion=False).run().result["request_id"]
 
-    run = task(GrokVideoSensor, request_id=request_id).run()
+    run = video_task(GrokVideoSensor, request_id=request_id).run()
 
     assert links_of(run)[REQUEST.xcom_key] == f"{sandbox.base_url}/videos/{request_id}"
     assert set(links_of(run)) == KEYS
 
 
 def test_task_without_submission_has_no_link(sandbox: Any) -> None:
-    run = task(duration=99).run()
+    run = video_task(duration=99).run()
 
     assert run.state == "failed"
     assert links_of(run) == {}
@@ -119,4 +112,4 @@ def test_unsafe_link_is_empty(stored: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_links_hold_no_secret(sandbox: Any) -> None:
-    assert KEY not in str(links_of(task().run()))
+    assert KEY not in str(links_of(video_task().run()))

@@ -1,4 +1,4 @@
-"""What is counted of a task, under the names that docs/metrics.md gives."""
+"""Metrics of a task, under the names of docs/metrics.md."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOper
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from airflow_provider_grokvideo.utils import metrics, retries
 from tests.support.task_run import MemoryStore, TaskRun
+from tests.support.video_tasks import video_task
 
 
 class Stats:
@@ -37,15 +38,8 @@ def stats(monkeypatch: pytest.MonkeyPatch) -> Stats:
     return stand_in
 
 
-def task(kind: type = GrokVideoGenerateOperator, **kwargs: Any) -> TaskRun:
-    fields = {"task_id": "task", "poll_interval": 0.05, "timeout": 20, **kwargs}
-    if kind is GrokVideoGenerateOperator:
-        fields = {"prompt": "A lake", "duration": 1, **fields}
-    return TaskRun(lambda: kind(**fields), retries=kwargs.pop("retries", 0))
-
-
 def test_video_counts_time_polls_and_cost(stats: Stats, sandbox: Any) -> None:
-    run = task(duration=2).run()
+    run = video_task(duration=2).run()
 
     polls = run.events[0]["polls"]
     assert polls >= 1
@@ -55,7 +49,7 @@ def test_video_counts_time_polls_and_cost(stats: Stats, sandbox: Any) -> None:
 
 
 def test_wait_on_the_worker_counts_the_same(stats: Stats, sandbox: Any) -> None:
-    task(deferrable=False).run()
+    video_task(deferrable=False).run()
 
     assert {name: stats.counts[name] for name in ("submitted", "finished.done", "cost_micro_usd")} == {
         "submitted": 1,
@@ -67,7 +61,7 @@ def test_wait_on_the_worker_counts_the_same(stats: Stats, sandbox: Any) -> None:
 
 @pytest.mark.parametrize("state", ["moderated", "failed", "expired"])
 def test_failure_counts_state_and_cost(state: str, stats: Stats, sandbox: Any) -> None:
-    run = task(prompt=f"A crowd #{state}").run()
+    run = video_task(prompt=f"A crowd #{state}").run()
 
     cost = run.xcoms["outcome"]["cost_usd"]
     assert (stats.counts["submitted"], stats.counts[f"finished.{state}"], stats.counts["finished.done"]) == (1, 1, 0)
@@ -76,13 +70,13 @@ def test_failure_counts_state_and_cost(state: str, stats: Stats, sandbox: Any) -
 
 def test_unknown_outcome_is_counted(stats: Stats, sandbox: Any) -> None:
     sandbox.fault("submit", "close_after_accept")
-    task().run()
+    video_task().run()
 
     assert stats.counts == {"unknown_submission": 1}
 
 
 def test_refused_request_counts_nothing(stats: Stats, sandbox: Any) -> None:
-    task(duration=99).run()
+    video_task(duration=99).run()
 
     assert stats.counts == {}
 
@@ -107,10 +101,10 @@ def test_resumed_generation_is_counted_once(
 
 
 def test_sensor_counts_its_generation(stats: Stats, sandbox: Any) -> None:
-    request_id = task(wait_for_completion=False).run().result["request_id"]
+    request_id = video_task(wait_for_completion=False).run().result["request_id"]
     assert stats.counts == {"submitted": 1}
 
-    task(GrokVideoSensor, request_id=request_id).run()
+    video_task(GrokVideoSensor, request_id=request_id).run()
 
     assert (stats.counts["finished.done"], stats.counts["cost_micro_usd"]) == (1, 50_000)
 

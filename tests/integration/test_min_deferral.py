@@ -1,9 +1,8 @@
-"""How soon a deferred task may go on: a real trigger against the sandbox, as the triggerer and as dag.test() run it."""
+"""The minimum time of a deferral: a real trigger, as the triggerer and as dag.test() run it."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import Any
 
@@ -15,6 +14,7 @@ from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.triggers import grokvideo as triggers
 from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
 from airflow_provider_grokvideo.utils.deferral import min_deferral
+from tests.support.connections import connection
 
 HOLD = 1.0
 FOREVER = 3600.0
@@ -67,8 +67,7 @@ async def test_trigger_delays_every_early_event(
 async def test_early_timeout_is_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "min_deferral", lambda: HOLD)
     with Sandbox(render_seconds=600) as slow:
-        connection = {"conn_type": "grokvideo", "host": slow.base_url, "password": slow.api_key}
-        monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_SLOW", json.dumps(connection))
+        monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_SLOW", connection(slow.base_url, slow.api_key))
         request_id = GrokVideoHook("grokvideo_slow").submit(VideoRequest(prompt="slow"))
         trigger = in_triggerer(GrokVideoTrigger("grokvideo_slow", request_id, 0.01, time.time() + 0.05))
 
@@ -108,9 +107,7 @@ async def test_long_wait_is_not_delayed(sandbox: Sandbox, monkeypatch: pytest.Mo
         ),
     ],
 )
-async def test_fixed_airflow_versions_need_no_delay(
-    finished: str, monkeypatch: pytest.MonkeyPatch, trigger: Any
-) -> None:
+async def test_only_a_running_triggerer_delays(finished: str, monkeypatch: pytest.MonkeyPatch, trigger: Any) -> None:
     monkeypatch.setattr(triggers, "min_deferral", lambda: FOREVER)
 
     event, _ = await fire(trigger(finished))

@@ -1,4 +1,4 @@
-"""Arguments of the operators: a mistake is found before anything is sent."""
+"""Arguments of the operators: invalid ones are refused before a request is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operators, sensor and decorator against the sandbox, attempt by attempt."""
+"""The operators against the sandbox, attempt by attempt."""
 
 from __future__ import annotations
 

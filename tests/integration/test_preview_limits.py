@@ -1,4 +1,4 @@
-"""A slow or huge API costs the API server few threads, little time and little memory, and progress recovers."""
+"""A slow or huge API costs the API server few threads, little time and little memory."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import pytest
 from airflow_provider_grokvideo.plugins.preview import progress as progress_module
 from airflow_provider_grokvideo.plugins.preview.progress import CACHE_TTL, MAX_CONCURRENT_POLLS, UNKNOWN, ProgressCache
 from airflow_provider_grokvideo.plugins.preview.records import TaskRecord
+from tests.support import connections
 from tests.support.raw_server import HOLD, RawServer, Step, drip, repeat, response
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,7 @@ PENDING = response(200, {"request_id": "r", "status": "pending", "progress": 42}
 
 
 def connection(url: str) -> str:
-    return json.dumps({"conn_type": "grokvideo", "host": f"{url}/grok/v1", "password": "k" * 20})
+    return connections.connection(f"{url}/grok/v1", "k" * 20)
 
 
 class Clock:

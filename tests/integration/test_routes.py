@@ -1,8 +1,7 @@
-"""Worker and triggerer reach the API by the same way: real proxies, TLS, names and addresses."""
+"""Worker and triggerer use the same route to the API: real proxies, TLS, names and addresses."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
 import traceback
@@ -13,39 +12,18 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo.api import network
-from airflow_provider_grokvideo.api.aio import shared_client
-from airflow_provider_grokvideo.api.client import GrokVideoClient
-from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError, InvalidRequestError, TransportError
 from airflow_provider_grokvideo.sandbox import Sandbox
+from tests.support.clients import apoll, poll, submit
 from tests.support.proxies import ProxyServer
 from tests.support.raw_server import CLOSE, HOLD, RESET, RawServer, response
 
 KEY = "sk-Zq81xTopSecretKey0042"
 LOGIN = ("me@corp", "s3cret/pä")
 LOGIN_IN_URL = "me%40corp:s3cret%2Fp%C3%A4@"
-PROMPT = VideoRequest(prompt="A red fox in the snow", duration=1)
 
 Ask = Callable[[Settings], Any]
-
-
-def submit(settings: Settings) -> str:
-    with GrokVideoClient(settings) as client:
-        return client.submit(PROMPT)
-
-
-def poll(settings: Settings, request_id: str = "x") -> Any:
-    with GrokVideoClient(settings) as client:
-        return client.get_generation(request_id)
-
-
-def apoll(settings: Settings, request_id: str = "x") -> Any:
-    async def ask() -> Any:
-        async with shared_client(settings) as client:
-            return await client.get_generation(request_id)
-
-    return asyncio.run(ask())
 
 
 def use_all(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Landing, ledger and images on an object store that speaks S3, through Airflow's own amazon provider."""
+"""Videos, ledger and images on S3, through Airflow's amazon provider."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOper
 from airflow_provider_grokvideo.storage import check_writable, destination, exists, open_path, read_image, replace_file
 from airflow_provider_grokvideo.store_files import StoreFile
 from tests.support.task_run import TaskRun
+from tests.support.video_tasks import video_task
 
 if not os.environ.get("CI"):
     pytest.importorskip("airflow.providers.amazon.aws.fs.s3", reason="apache-airflow-providers-amazon[s3fs] is missing")
@@ -67,8 +68,7 @@ def connection(url: str, login: str = "testing") -> dict[str, Any]:
 
 def run(sandbox: Any, *, retries: int = 0, **kwargs: Any) -> TaskRun:
     """Attempts on an Airflow without a task state store, so that the ledger has to be a file."""
-    arguments = {"task_id": "task", "prompt": "A lake", "duration": 1, "poll_interval": 0.05, "timeout": 20, **kwargs}
-    return TaskRun(lambda: GrokVideoGenerateOperator(**arguments), retries=retries, store=None).run()
+    return video_task(retries=retries, store=None, **kwargs).run()
 
 
 def keys(s3: Any, prefix: str) -> list[str]:
@@ -154,7 +154,9 @@ def test_image_is_read_from_s3(s3: Any, sandbox: Any) -> None:
     ],
     ids=["bucket of a file", "bucket of a folder", "bucket of an image", "image", "bucket of the ledger"],
 )
-def test_missing_bucket_is_refused_before_submission(wrong: dict[str, Any], named: str, s3: Any, sandbox: Any) -> None:
+def test_missing_s3_object_is_refused_before_submission(
+    wrong: dict[str, Any], named: str, s3: Any, sandbox: Any
+) -> None:
     submissions = len(sandbox.submissions)
 
     task = run(sandbox, retries=1, **{"output_path": f"s3://{CONN}@{BUCKET}/missing/", **wrong})

@@ -14,11 +14,10 @@ import requests
 from airflow_provider_grokvideo.sandbox import Sandbox, video_cache
 from airflow_provider_grokvideo.sandbox.models import FRAME_SIZES
 from dev.processes import wait_until
+from tests.support.sandbox_http import KEY
 
 av = pytest.importorskip("av")
 Image = pytest.importorskip("PIL.Image")
-
-KEY = {"Authorization": "Bearer sandbox-key"}
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
-"""The sensor in each of its modes: the same tolerance, the same errors, the same result."""
+"""The sensor in each mode: the same tolerances, errors and results."""
 
 from __future__ import annotations
 
-import json
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.sensors import waiting
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_0_PLUS
+from tests.support.connections import connection
 from tests.support.task_run import TaskRun
 
 MODES: dict[str, dict[str, Any]] = {
@@ -168,19 +169,19 @@ def test_separate_poll_failures_do_not_add_up(mode: str, sandbox: Any, monkeypat
 def test_rotated_key_is_read_again(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_grokvideo.hooks.async_connection.LOOKUP_TTL", 0.0)
     request_id = submitted()
-    right = json.loads(AIRFLOW_CONN())
+    right = os.environ["AIRFLOW_CONN_GROKVIDEO_DEFAULT"]
     polls: list[Any] = []
 
     def rotate(original: Callable[..., Any]) -> Callable[..., Any]:
         def failed(poller: Any, error: Any, now: float) -> Any:
             polls.append(error)
-            monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(right))
+            monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", right)
             return original(poller, error, now)
 
         return failed
 
     monkeypatch.setattr(polling.Poller, "on_error", rotate(polling.Poller.on_error))
-    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps({**right, "password": "old-key"}))
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", connection(sandbox.base_url, "old-key"))
 
     done = sense(mode, request_id)
 
@@ -191,19 +192,11 @@ def test_rotated_key_is_read_again(mode: str, sandbox: Any, monkeypatch: pytest.
 @in_every_mode
 def test_wrong_key_ends_the_wait(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     request_id = submitted()
-    connection = {**json.loads(AIRFLOW_CONN()), "password": "wrong-key"}
-    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", connection(sandbox.base_url, "wrong-key"))
 
     done = sense(mode, request_id)
 
     assert isinstance(done.error, AirflowFailException)
-
-
-def AIRFLOW_CONN() -> str:
-    """Return the connection as the fixture has set it."""
-    import os
-
-    return os.environ["AIRFLOW_CONN_GROKVIDEO_DEFAULT"]
 
 
 @in_every_mode

@@ -1,4 +1,4 @@
-"""Thousands of waits, one client: what a server sees of waits that start, end and are cancelled in any order."""
+"""Thousands of waits share one client, connection lookup and rate limit."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ async def test_rate_limit_and_pause_apply_to_all_waits(connect, api):
 
 
 @pytest.mark.parametrize(("rate", "waits"), [(20.0, 30), (1.0, 6)], ids=["20-per-second", "1-per-second"])
-async def test_last_poll_decides_past_the_deadline(rate, waits, connect, api):
+async def test_expired_waits_are_polled_once(rate, waits, connect, api):
     """The triggerer was down until now: each wait is polled once, however long the queue is."""
     server, _ = api
     connect(rate=rate)

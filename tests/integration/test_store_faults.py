@@ -1,4 +1,4 @@
-"""A store that fails for a moment, before and after the submission: a task's retry goes on, and pays once."""
+"""A store with a temporary fault, before and after the submission: the retry succeeds and pays once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file gets its name on stores that copy, rename or lose bytes, and dead writers leave nothing."""
+"""Files on stores that copy, rename or lose bytes, and temporary files of killed writers."""
 
 from __future__ import annotations
 

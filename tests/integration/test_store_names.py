@@ -1,4 +1,4 @@
-"""Files under exactly the names that were asked for, on every kind of store, or a refusal before anything is paid."""
+"""Files are saved under exactly the given name on every kind of store, or refused before submission."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The host of a video may say anything: the download ends in time, within its size, and tells no secret."""
+"""Any answer of a video host: the download ends in time, within its size, and shows no secret."""
 
 from __future__ import annotations
 

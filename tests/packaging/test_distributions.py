@@ -1,4 +1,4 @@
-"""What is in the wheel and the sdist, and that they go together with what an Airflow has installed."""
+"""Content of wheel and sdist, and their installation beside other providers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What any answer can do to one call: a typed outcome, within time and memory, and no secret in it.
+"""Any answer to one call: a typed outcome, within time and memory, and no secret in it.
 
 Each row says how an API answers, and what becomes of a submission and of a poll. The question of a submission is
 whether the API may have accepted it: then the outcome is unknown, and it is never sent again.

@@ -1,4 +1,4 @@
-"""What the host of a video can do to a download: an error or the whole video under its name, and nothing else."""
+"""Any answer of a video host: a typed error, or the whole video under its name."""
 
 from __future__ import annotations
 

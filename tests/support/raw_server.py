@@ -1,4 +1,4 @@
-"""A server that says any bytes at any pace: what a broken or hostile API, or a broken proxy, would say.
+"""A server that sends any bytes at any pace, as a broken or hostile API or proxy does.
 
     with RawServer([b"HTTP/1.1 103 Early Hints\\r\\n\\r\\n", (b"HTTP/1.1 200 OK\\r\\n", 0.5), RESET]) as server:
         ask(server.url)

@@ -1,4 +1,4 @@
-"""Saved videos: who saves them, what is checked of them, and a store that takes none."""
+"""A client of the sandbox, a check of saved videos, and a store that cannot be written."""
 
 from __future__ import annotations
 

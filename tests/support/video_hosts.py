@@ -1,4 +1,4 @@
-"""A host of videos whose answers a test says, and a client that saves from it."""
+"""A host of videos with scripted answers, and a client that saves from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The URI of a saved file as an asset: one that Airflow's own checks accept, and that leads back to the file."""
+"""The asset URI of a saved file: valid for Airflow, and it leads back to the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The look-up of a connection where Airflow finds it in one way and not in the other."""
+"""The connection lookup on the event loop: both of Airflow's ways, faults and caching."""
 
 from __future__ import annotations
 

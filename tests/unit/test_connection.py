@@ -1,4 +1,4 @@
-"""However a connection was made, it gives the same settings; what is wrong in it is refused by name."""
+"""Every form of a connection gives the same settings; invalid fields are refused by name."""
 
 from __future__ import annotations
 

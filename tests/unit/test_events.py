@@ -1,4 +1,4 @@
-"""Events of triggers: what they hold, and what is read from them."""
+"""Events of triggers: written and read."""
 
 from __future__ import annotations
 
@@ -20,18 +20,8 @@ from airflow_provider_grokvideo.exceptions import (
     ServerError,
     TransportError,
 )
+from tests.support.generations import DONE, ID
 
-ID = "a3d1008e-4544-40d4-d075-11527e794e4a"
-DONE = Generation(
-    ID,
-    "done",
-    progress=100,
-    video_url="https://v.example.com/x.mp4?sig=1",
-    duration=8,
-    model="grok-imagine-video",
-    cost_usd=Decimal("0.40"),
-    raw_status="done",
-)
 PENDING = Generation(ID, "pending", progress=40, raw_status="processing")
 
 

@@ -1,4 +1,4 @@
-"""The body of a response: decoded, and never more of it than allowed."""
+"""The body of a response: decoded within its limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every envelope in which the API describes a generation, and what no answer may make the reader do."""
+"""Every envelope of a generation; no answer breaks the reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What importing costs, and in which direction the modules import one another."""
+"""Costs and directions of imports."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ print(json.dumps(added))
         assert [name for name in modules if name.startswith(HEAVY)] == []
 
 
-def test_trigger_imports_http_client_outside_the_loop() -> None:
+def test_triggers_import_no_http_client() -> None:
     code = f"""
 import sys
 import airflow.triggers.base

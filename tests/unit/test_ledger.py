@@ -1,4 +1,4 @@
-"""What a task may do with what its ledger holds, row by row."""
+"""Decisions of the ledger, row by row."""
 
 from __future__ import annotations
 

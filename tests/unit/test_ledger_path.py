@@ -1,4 +1,4 @@
-"""Where the ledger's file is: every attempt of a task instance has to find it again."""
+"""The path of the ledger file: the same for every attempt of a task instance."""
 
 from __future__ import annotations
 

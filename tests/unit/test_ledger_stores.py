@@ -1,4 +1,4 @@
-"""Where ledger entries are kept, and what a store that fails does to them."""
+"""Stores of ledger entries, and their faults."""
 
 from __future__ import annotations
 

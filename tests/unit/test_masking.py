@@ -1,4 +1,4 @@
-"""What Airflow may show of a task's fields, and that the task works with all of them."""
+"""Masked fields in Airflow's UI, plain fields in the task."""
 
 from __future__ import annotations
 

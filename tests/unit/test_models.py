@@ -1,4 +1,4 @@
-"""The table of models: what a request costs at most, whether that may be spent, and which name was meant."""
+"""The table of models: cost estimates, cost ceilings and suggested names."""
 
 from __future__ import annotations
 

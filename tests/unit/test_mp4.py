@@ -1,4 +1,4 @@
-"""A real MP4 file, whole and cut, in any chunks, and what only pretends to be one."""
+"""Whole, cut and invalid MP4 files, in any chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The route to a URL, by the connection and the environment; and that requests would take the same."""
+"""The route to a URL, from connection and environment: the same as that of requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a wait asks again and when it ends, on a simulated clock."""
+"""When a wait polls and when it ends, on a simulated clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Airflow is told about this provider when it starts, and what it makes of that."""
+"""Provider metadata, and how Airflow reads it."""
 
 from __future__ import annotations
 

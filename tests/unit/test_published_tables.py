@@ -1,4 +1,4 @@
-"""No table with a failure in it is published: of the versions of Airflow, and of what was killed."""
+"""Tables with a failure are not published: versions of Airflow, and kills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast one process asks, on a simulated clock, and who goes first, on a real loop."""
+"""The rate limit of one process on a simulated clock, and the order of waits on a real loop."""
 
 from __future__ import annotations
 

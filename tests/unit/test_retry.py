@@ -1,4 +1,4 @@
-"""Whether a submission that was certainly not accepted is sent again, and when."""
+"""Whether and when a rejected submission is sent again."""
 
 from __future__ import annotations
 

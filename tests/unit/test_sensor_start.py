@@ -1,4 +1,4 @@
-"""When a sensor begins and ends in the triggerer, and what its trigger says."""
+"""When a sensor starts and ends in the triggerer, and the events of its trigger."""
 
 from __future__ import annotations
 

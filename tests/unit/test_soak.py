@@ -1,4 +1,4 @@
-"""What make soak counts, prints and reads; the runs themselves are the target's."""
+"""Counts and output of make soak."""
 
 from __future__ import annotations
 

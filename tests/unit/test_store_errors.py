@@ -1,4 +1,4 @@
-"""Errors as the stores raise them: whether a retry can help, and in which words."""
+"""Errors of stores: whether a retry can help, and their messages."""
 
 from __future__ import annotations
 

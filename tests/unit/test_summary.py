@@ -1,4 +1,4 @@
-"""What is remembered of a request: which changes make it another one, and what is kept of it."""
+"""The stored summary of a request: which changes make another request."""
 
 from __future__ import annotations
 

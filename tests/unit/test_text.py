@@ -1,4 +1,4 @@
-"""What the API writes is fit for every log, database and page, whatever it writes."""
+"""Cleaned texts of the API: fit for logs, databases and pages."""
 
 from __future__ import annotations
 

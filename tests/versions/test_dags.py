@@ -1,4 +1,4 @@
-"""Every example DAG to its end, by ``dag.test()``: Airflow's own runner, deferral and XCom."""
+"""Every example DAG with ``dag.test()``: Airflow's own runner, deferral and XCom."""
 
 from __future__ import annotations
 

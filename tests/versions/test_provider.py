@@ -1,4 +1,4 @@
-"""What this version of Airflow makes of the installed package: connection form, decorator, metadata."""
+"""The installed package in this version of Airflow: connection form, decorator, metadata."""
 
 from __future__ import annotations
 

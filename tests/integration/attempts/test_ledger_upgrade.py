@@ -1,4 +1,4 @@
-"""Ledger entries of released versions are understood and never paid for again."""
+"""Ledger entries of released versions: understood, and not paid again."""
 
 from __future__ import annotations
 

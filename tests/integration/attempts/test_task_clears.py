@@ -1,4 +1,4 @@
-"""A task is cleared, or its run is created again: what is submitted, and what is resumed."""
+"""Clears of a task, and runs created again: what submits, and what resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task returns what it has paid for: fresh URL, saved again, for the request as submitted."""
+"""The result of a task: a fresh URL, a file saved again, the request as submitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task is retried: a request is paid for once, whatever its fields render to."""
+"""Retries of a task: one payment, even if the rendered fields change."""
 
 from __future__ import annotations
 

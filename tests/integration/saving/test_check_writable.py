@@ -1,4 +1,4 @@
-"""What is checked before anything is paid for: destinations and images."""
+"""Checks before submission: destinations and images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished video on its way to its destination: whole or not at all, whatever goes wrong between."""
+"""A finished video is saved whole or not at all, on every kind of store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The host of the video fails: a video is saved whole from a fresh URL, or not at all."""
+"""Faults of the video host: a fresh URL and a whole video, or a clear error and no file."""
 
 from __future__ import annotations
 
