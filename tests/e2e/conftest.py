@@ -84,7 +84,7 @@ def airflow(
         "AIRFLOW_CONN_GROKVIDEO_DEFAULT": sandbox.connection,
         "AIRFLOW_CONN_GROKVIDEO_PATIENT": patient_sandbox.connection,
         "AIRFLOW_CONN_GROKVIDEO_WRONG_KEY": connection(sandbox.base_url, wrong_key),
-        # A port that nobody listens on.
+        # A port without a server.
         "AIRFLOW_CONN_GROKVIDEO_NOWHERE": connection("http://127.0.0.1:9/grok/v1", wrong_key),
         "GROKVIDEO_OUTPUT": f"file://{videos}/",
     }

@@ -42,7 +42,7 @@ def test_consumer_gets_the_result_of_the_producer(airflow: AirflowStack, videos:
     assert client.xcom(CONSUMER, consumed, "publish") == [result["path"]]
 
     extras = {event.get("uri") or event.get("dataset_uri"): event["extra"] for event in events()}
-    # The asset that the task names, and the landed file in place of the alias.
+    # The asset that the task names, and the saved file in place of the alias.
     assert set(extras) == {"grokvideo://videos/trailer", result["path"]}
     for extra in extras.values():
         assert {**extra, "from_rest_api": None} == {**result, "from_rest_api": None}

@@ -48,9 +48,9 @@ def test_operator_waits_without_a_process_and_saves(
     assert client.wait_for_run("generate", run_id, timeout=400) == "success"
 
     result = client.xcom("generate", run_id, "video")
-    landed = videos / f"{request_id}.mp4"
+    saved = videos / f"{request_id}.mp4"
     assert result["request_id"] == request_id
-    assert result["path"] == f"file://{landed}"
-    assert landed.stat().st_size == result["size_bytes"]
+    assert result["path"] == f"file://{saved}"
+    assert saved.stat().st_size == result["size_bytes"]
     submitted = [entry for entry in patient_sandbox.requests() if run_id in entry["body"]["prompt"]]
     assert [entry["request_id"] for entry in submitted] == [request_id]

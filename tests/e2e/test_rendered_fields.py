@@ -27,7 +27,7 @@ def fields_file(dags_folder: Path) -> None:
 def run(
     request: pytest.FixtureRequest, airflow: AirflowStack, patient_sandbox: SandboxProcess, fields_file: None
 ) -> Iterator[VideoRun]:
-    """Return a run whose generation has been submitted and goes on."""
+    """Return a run whose generation has been submitted and is pending."""
     name = f"run-of-{request.param.replace('_', '-')}"
     started = VideoRun(airflow, patient_sandbox, name, request.param, asked=HOSTILE).start()
     wait_until(started.ids, timeout=240, what="the submission")

@@ -47,7 +47,7 @@ def test_sensor_needs_no_worker(airflow, sandbox):
 
     task = run.task()
     assert (task["state"], was_on_a_worker(task)) == ("success", False)
-    # Airflow 3 stores what a trigger hands over as JSON text.
+    # Airflow 3 stores the XComs of a trigger as JSON text.
     result = json.loads(run.xcom())
     assert (result["request_id"], result["status"], result["duration"]) == (run.conf["request_id"], "done", 1)
     assert result["video_url"] is None

@@ -48,7 +48,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[Any]:
-    """Return a filesystem of a store that speaks S3, with a bucket."""
+    """Return an S3 filesystem with the bucket ``bucket``."""
     s3fs = pytest.importorskip("s3fs", minversion="2023.1", reason="a current s3fs is needed to write to S3")
     moto = pytest.importorskip("moto.server", reason="moto's server stands in for S3")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -64,7 +64,7 @@ def s3() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    """Return a CA file that nobody trusts yet, and a server's context with its certificate."""
+    """Return a CA file that is not trusted by default, and a server's context with its certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)

@@ -121,7 +121,7 @@ def test_full_backlog_is_not_delivered() -> None:
 
 
 def test_connection_closed_on_arrival_is_not_repeated() -> None:
-    """Whether a byte of the body left before the reset came is a race; either verdict is honest."""
+    """Whether a byte of the body left before the reset came is a race; both outcomes are correct."""
     with RawServer(Exchange.reset) as server:
         with pytest.raises((TransportError, SubmissionUnknownError)) as caught:
             submit(server.port, SMALL)

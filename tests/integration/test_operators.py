@@ -45,9 +45,9 @@ def test_operator_saves_the_video(deferrable: bool, sandbox, tmp_path: Path):
     request_id = task.result["request_id"]
     assert task.xcoms["request_id"] == request_id
     assert (task.result["status"], task.result["duration"], task.result["cost_usd"]) == ("done", 2, "0.1")
-    landed = ObjectStoragePath(task.result["path"])
-    assert landed.name == f"{request_id}.mp4"
-    assert landed.stat().st_size == task.result["size_bytes"]
+    saved = ObjectStoragePath(task.result["path"])
+    assert saved.name == f"{request_id}.mp4"
+    assert saved.stat().st_size == task.result["size_bytes"]
     assert len(task.deferrals) == (1 if deferrable else 0)
     assert len(submissions_of(sandbox, f"A lake {deferrable}")) == 1
     assert not any(download["authorization"] for download in sandbox.downloads)

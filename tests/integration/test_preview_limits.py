@@ -30,7 +30,7 @@ OPERATOR = "airflow_provider_grokvideo.operators.grokvideo"
 USERS = 20
 REQUEST_TIMEOUT = 1.5
 GUARD = 60.0
-"""Seconds after which the slow API counts as never given up. It would answer for ever."""
+"""Seconds after which the request counts as endless: the slow API never ends its answer."""
 MIB = 1024 * 1024
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 PENDING = response(200, {"request_id": "r", "status": "pending", "progress": 42}, Connection="close")

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_grokvideo.api import download
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from tests.support.video_hosts import FILM, SECRET, Host, refused, save, says
+from tests.support.video_hosts import SECRET, VIDEO, Host, refused, save, says
 
 PRIVATE = [
     "127.0.0.1", "127.1", "0x7f000001", "2130706433", "localhost", "a.localhost", "localhost.", "0.0.0.0", "10.0.0.1",
@@ -46,7 +46,7 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 
 def test_private_hosts_are_allowed_by_default(host: Host, tmp_path: Path) -> None:
     host.answers = [says()]
-    assert save(host.url, tmp_path) == FILM
+    assert save(host.url, tmp_path) == VIDEO
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "video.example"])
@@ -85,13 +85,13 @@ def test_redirect_to_a_private_host_is_refused(host: Host, tmp_path: Path, monke
         assert "allow_private_hosts" in why
         assert host.connections == before + 1
     host.answers = [says("302 Found", b"", Location="http://other.example/x"), says()]
-    assert save("http://video.example/v.mp4", tmp_path, allow_private_hosts=False) == FILM
+    assert save("http://video.example/v.mp4", tmp_path, allow_private_hosts=False) == VIDEO
 
 
 def test_private_proxy_is_allowed(host: Host, tmp_path: Path) -> None:
     host.answers = [says()]
     proxy = {"proxy": f"http://127.0.0.1:{host.port}", "allow_private_hosts": False}
-    assert save("http://video.example/v.mp4", tmp_path, **proxy) == FILM
+    assert save("http://video.example/v.mp4", tmp_path, **proxy) == VIDEO
     (tmp_path / "v.mp4").unlink()
     assert "allow_private_hosts" in refused("http://169.254.169.254/x", tmp_path, **proxy)
     assert host.connections == 1

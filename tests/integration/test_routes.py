@@ -139,7 +139,7 @@ def test_certificate_of_a_tls_proxy_is_checked(plain_api: Sandbox, tls_api: Sand
 
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
 def test_both_clients_reach_an_ipv6_literal(scheme: str) -> None:
-    """The server speaks IPv4; the proxy stands for the address."""
+    """The server listens on IPv4; the proxy redirects to it."""
     kind = scheme[:6] if scheme != "http" else "http"
     answers = [response(200, {"request_id": "r", "status": "pending"})]
     with RawServer(answers) as server, ProxyServer(kind, redirect_to=server.port) as proxy:

@@ -76,17 +76,17 @@ def keys(s3: Any, prefix: str) -> list[str]:
 
 
 def test_saved_path_opens_without_a_connection_argument(s3: Any, sandbox: Any) -> None:
-    task = run(sandbox, output_path=f"s3://{CONN}@{BUCKET}/landed/")
+    task = run(sandbox, output_path=f"s3://{CONN}@{BUCKET}/saved/")
 
     assert task.state == "success", task.error
     request_id = task.result["request_id"]
-    assert task.result["path"] == f"s3://{CONN}@{BUCKET}/landed/{request_id}.mp4"
+    assert task.result["path"] == f"s3://{CONN}@{BUCKET}/saved/{request_id}.mp4"
     path = ObjectStoragePath(task.result["path"])
     assert path.stat().st_size == task.result["size_bytes"]
     with path.open("rb") as file:
         assert file.read(12)[4:8] == b"ftyp"
     # Neither a partial object nor the probe is left.
-    assert keys(s3, "landed/") == [keys(s3, "landed/.grokvideo/")[0], f"landed/{request_id}.mp4"]
+    assert keys(s3, "saved/") == [keys(s3, "saved/.grokvideo/")[0], f"saved/{request_id}.mp4"]
 
 
 @pytest.mark.parametrize("how", ["in the path", "as output_conn_id", "from the surroundings"])
@@ -213,9 +213,9 @@ def test_hook_saves_to_s3(s3: Any, sandbox: Any) -> None:
         run(sandbox, prompt="hook", wait_for_completion=False).result["request_id"], poll_interval=0.1
     )
 
-    landed = hook.download(generation, f"s3://{BUCKET}/hook.mp4", CONN)
+    saved = hook.download(generation, f"s3://{BUCKET}/hook.mp4", CONN)
 
-    assert ObjectStoragePath(landed.path).stat().st_size == landed.size_bytes
+    assert ObjectStoragePath(saved.path).stat().st_size == saved.size_bytes
 
 
 def test_preview_plays_the_saved_object(s3: Any, sandbox: Any) -> None:
@@ -237,7 +237,7 @@ def test_preview_plays_the_saved_object(s3: Any, sandbox: Any) -> None:
     key = f"preview/{task.result['request_id']}.mp4"
     assert whole == s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
     assert part == whole[100:300]
-    elsewhere = {**task.result, "path": f"s3://{CONN}@{BUCKET}/landed/other.mp4"}
+    elsewhere = {**task.result, "path": f"s3://{CONN}@{BUCKET}/saved/other.mp4"}
     with pytest.raises(AccessDenied):
         authorize_playback(replace(record, return_value_xcom=json.dumps(elsewhere)), [])
 

@@ -238,7 +238,7 @@ async def test_rate_limit_and_pause_apply_to_all_waits(connect, api):
     assert times[100] - times[0] > 2.0
     assert not [at for at in times if refused_at + 0.45 < at < refused_at + 0.55]
     assert sum(status == 429 for _, status in server.sent) <= 20
-    # Fair: nobody is asked about twice before everybody has been asked about once.
+    # No wait is polled twice before each has been polled once.
     assert set(server.polls.values()) == {1}
 
 

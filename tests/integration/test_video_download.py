@@ -15,7 +15,7 @@ from airflow_provider_grokvideo.api.client import GrokVideoClient
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import DownloadError, InvalidRequestError
 from airflow_provider_grokvideo.storage import check_writable
-from tests.support.video_hosts import FILM, SECRET, Host, drips, refused, save, says, sends
+from tests.support.video_hosts import SECRET, VIDEO, Host, drips, refused, save, says, sends
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -24,8 +24,8 @@ SLOW = {
     "headers": (b"HTTP/1.1 200 OK\r\n", b"X-Header: x\r\n"),
     "one-header": (b"HTTP/1.1 200 OK\r\nX-Header: ", b"x"),
     "interim": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "body": (OK + FILM[:1000], b"x"),
-    "body-without-length": (b"HTTP/1.1 200 OK\r\n\r\n" + FILM[:1000], b"x"),
+    "body": (OK + VIDEO[:1000], b"x"),
+    "body-without-length": (b"HTTP/1.1 200 OK\r\n\r\n" + VIDEO[:1000], b"x"),
     "chunks": (CHUNKED, b"1\r\nx\r\n"),
     "length-of-a-chunk": (CHUNKED + b"1;", b"x"),
     "trailer": (CHUNKED + b"0\r\nX-Trailer: ", b"x"),
@@ -44,7 +44,7 @@ def test_dripping_host_times_out(where: str, host: Host, tmp_path: Path, monkeyp
 
 
 def test_silent_host_times_out(host: Host, tmp_path: Path) -> None:
-    host.answers = [drips(host, OK + FILM[:1000], b"", pause=60)]
+    host.answers = [drips(host, OK + VIDEO[:1000], b"", pause=60)]
     assert "timed out" in refused(host.url, tmp_path, request_timeout=0.5)
 
 
@@ -53,13 +53,13 @@ def test_slow_but_sufficient_host_succeeds(host: Host, tmp_path: Path, monkeypat
     monkeypatch.setattr(download, "_TICK", 0.05)
 
     def answer(connection: socket.socket) -> None:
-        connection.sendall(OK.replace(b"1000000", str(len(FILM)).encode()))
-        for start in range(0, len(FILM), 10_000):
-            connection.sendall(FILM[start : start + 10_000])
+        connection.sendall(OK.replace(b"1000000", str(len(VIDEO)).encode()))
+        for start in range(0, len(VIDEO), 10_000):
+            connection.sendall(VIDEO[start : start + 10_000])
             host.stopped.wait(0.1)
 
     host.answers = [answer]
-    assert save(host.url, tmp_path) == FILM
+    assert save(host.url, tmp_path) == VIDEO
 
 
 def test_slow_store_does_not_time_out(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,48 +72,48 @@ def test_slow_store_does_not_time_out(host: Host, tmp_path: Path, monkeypatch: p
         for piece in pieces:
             received += piece
             host.stopped.wait(0.4)
-    assert received == FILM
+    assert received == VIDEO
 
 
 def test_wrong_content_length_is_refused(host: Host, tmp_path: Path) -> None:
-    host.answers = [says(length=len(FILM) + 1)]
+    host.answers = [says(length=len(VIDEO) + 1)]
     assert "broke off" in refused(host.url, tmp_path)
-    host.answers = [sends(CHUNKED + b"%x\r\n" % len(FILM) + FILM + b"\r\n")]
+    host.answers = [sends(CHUNKED + b"%x\r\n" % len(VIDEO) + VIDEO + b"\r\n")]
     assert "broke off" in refused(host.url, tmp_path)
 
 
 @pytest.mark.parametrize("length", ["nonsense", "-1", "5, 6", "9" * 5000])
 def test_invalid_content_length_is_an_error_or_ignored(length: str, host: Host, tmp_path: Path) -> None:
-    host.answers = [sends(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode() + FILM)]
+    host.answers = [sends(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode() + VIDEO)]
     try:
-        assert save(host.url, tmp_path) == FILM
+        assert save(host.url, tmp_path) == VIDEO
     except DownloadError as error:
         assert SECRET not in str(error)
 
 
 def test_content_encoding_is_ignored(host: Host, tmp_path: Path) -> None:
-    host.answers = [says(body=gzip.compress(FILM), Content_Encoding="gzip")]
+    host.answers = [says(body=gzip.compress(VIDEO), Content_Encoding="gzip")]
     assert "no MP4 file" in refused(host.url, tmp_path)
     # S3 serves objects with the label under which they were uploaded.
     host.answers = [says(Content_Encoding="aws-chunked"), says(Content_Encoding="gzip")]
-    assert save(host.url, tmp_path) == FILM
-    assert save(host.url, tmp_path) == FILM
+    assert save(host.url, tmp_path) == VIDEO
+    assert save(host.url, tmp_path) == VIDEO
     assert b"accept-encoding: identity" in host.requests[0].lower()
 
 
 def test_video_above_the_limit_is_refused(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.ATTEMPTS", 5)
-    monkeypatch.setenv("AIRFLOW__GROKVIDEO__MAX_VIDEO_BYTES", str(len(FILM) - 1))
-    host.answers = [says(), sends(CHUNKED + b"%x\r\n" % len(FILM) + FILM + b"\r\n0\r\n\r\n"), drips(host, OK, FILM)]
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__MAX_VIDEO_BYTES", str(len(VIDEO) - 1))
+    host.answers = [says(), sends(CHUNKED + b"%x\r\n" % len(VIDEO) + VIDEO + b"\r\n0\r\n\r\n"), drips(host, OK, VIDEO)]
     for _ in range(3):
         why = refused(host.url, tmp_path)
-        assert f"larger than {len(FILM) - 1:,} bytes" in why
+        assert f"larger than {len(VIDEO) - 1:,} bytes" in why
         assert "max_video_bytes" in why
     # Another attempt would find the same.
     assert host.connections == 3
-    monkeypatch.setenv("AIRFLOW__GROKVIDEO__MAX_VIDEO_BYTES", str(len(FILM)))
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__MAX_VIDEO_BYTES", str(len(VIDEO)))
     host.answers = [says()]
-    assert save(host.url, tmp_path) == FILM
+    assert save(host.url, tmp_path) == VIDEO
 
 
 def test_video_above_4_gib_is_refused_by_default(host: Host, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_redirects_are_followed_without_credentials(
         says(f"30{n} Moved", b"", Location=to, Set_Cookie=cookie) for n, to in zip("12378", targets, strict=True)
     ]
     host.answers.append(says())
-    assert save(host.url, folder, api_key="sk-secret") == FILM
+    assert save(host.url, folder, api_key="sk-secret") == VIDEO
     assert [asked.split()[1] for asked in host.requests[1:]] == [
         f"/1?{SECRET}".encode(),
         b"/2",

@@ -33,7 +33,7 @@ REQUEST_TIMEOUT = 1
 MEMORY = 64 * 1024**2
 """Bytes that a call may use beyond what the process has at its start."""
 SECONDS = 30
-"""Seconds after which a call is killed: far more than its own timeout, far less than for ever."""
+"""Seconds after which a call is killed: far more than its own timeout."""
 SPEED_WINDOW = 1.0
 """Seconds over which the speed of a download is measured here."""
 OUT_OF_MEMORY, OUT_OF_TIME = "out of memory", "out of time"

@@ -74,7 +74,7 @@ Script = Callable[[Exchange], None]
 
 @dataclass
 class RawServer:
-    """Plays a script for every connection, and counts."""
+    """A server that plays a script for every connection, and counts."""
 
     script: Script
     context: ssl.SSLContext | None = None

@@ -61,7 +61,7 @@ def drip(data: bytes, seconds: float, size: int = 1) -> list[Step]:
 
 
 def repeat(data: bytes, seconds: float = 0.0) -> Callable[[], Iterator[Step]]:
-    """Return a script that sends the same for ever."""
+    """Return a script that sends the same data without end."""
     return lambda: itertools.repeat((data, seconds))
 
 

@@ -18,7 +18,7 @@ from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import DownloadError
 from tests.support.mp4_files import head
 
-FILM = head(100_000) + bytes(100_000)
+VIDEO = head(100_000) + bytes(100_000)
 SECRET = "X-Amz-Signature=5ec4e7"
 HTTPResponse = Callable[[socket.socket], None]
 
@@ -75,7 +75,7 @@ class Host:
                 return
 
 
-def says(status: str = "200 OK", body: bytes = FILM, length: int | None = None, **headers: str) -> HTTPResponse:
+def says(status: str = "200 OK", body: bytes = VIDEO, length: int | None = None, **headers: str) -> HTTPResponse:
     """Return an answer with a body, whose length it may tell wrongly."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -88,7 +88,7 @@ def sends(content: bytes) -> HTTPResponse:
 
 
 def drips(host: Host, start: bytes, drop: bytes, pause: float = 0.05) -> HTTPResponse:
-    """Return an answer that goes on for ever, slowly."""
+    """Return a slow answer without end."""
 
     def answer(connection: socket.socket) -> None:
         connection.sendall(start)
@@ -101,8 +101,8 @@ def drips(host: Host, start: bytes, drop: bytes, pause: float = 0.05) -> HTTPRes
 def save(url: str, folder: Path, **settings: Any) -> bytes:
     """Save a video, and return what was saved."""
     with GrokVideoClient(Settings(base_url="http://127.0.0.1:1", **{"request_timeout": 5.0, **settings})) as client:
-        landed = storage.save(client, Generation("id", "done", video_url=url), f"{folder}/v.mp4")
-    assert landed.size_bytes == len((folder / "v.mp4").read_bytes())
+        saved = storage.save(client, Generation("id", "done", video_url=url), f"{folder}/v.mp4")
+    assert saved.size_bytes == len((folder / "v.mp4").read_bytes())
     return (folder / "v.mp4").read_bytes()
 
 

@@ -145,7 +145,7 @@ def test_long_text_is_masked_fast() -> None:
 
 
 class Lazy(Sequence[str]):
-    """What Airflow hands over for the output of a mapped task."""
+    """The type of the output of a mapped task in Airflow."""
 
     def __init__(self, values: list[str]) -> None:
         self.values = values

@@ -109,14 +109,14 @@ def test_error_names_the_length_of_a_cut_video() -> None:
         pytest.param(bytes(100), "no MP4 file", id="zeros"),
         pytest.param(MDAT + FTYP + MOOV, "no MP4 file", id="not-in-order"),
         pytest.param(FTYP, "no index", id="only-a-header"),
-        pytest.param(FTYP + MDAT, "no index", id="film-without-index"),
-        pytest.param(FTYP + box(b"mdat"), "no index", id="empty-film-without-index"),
-        pytest.param(FTYP + MOOV, "lacks media data", id="index-without-film"),
-        pytest.param(FTYP + MOOV + box(b"mdat"), "lacks media data", id="empty-film"),
-        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA[:-1]), "lacks media data", id="film-too-short"),
-        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA[:-1], size=0), "lacks media data", id="cut-film-to-the-end"),
-        pytest.param(FTYP + MOOV + box(b"free", MEDIA), "lacks media data", id="film-in-another-box"),
-        pytest.param(FTYP + MOOV + box(b"free") + MDAT, "lacks media data", id="film-in-another-place"),
+        pytest.param(FTYP + MDAT, "no index", id="video-without-index"),
+        pytest.param(FTYP + box(b"mdat"), "no index", id="empty-video-without-index"),
+        pytest.param(FTYP + MOOV, "lacks media data", id="index-without-video"),
+        pytest.param(FTYP + MOOV + box(b"mdat"), "lacks media data", id="empty-video"),
+        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA[:-1]), "lacks media data", id="video-too-short"),
+        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA[:-1], size=0), "lacks media data", id="cut-video-to-the-end"),
+        pytest.param(FTYP + MOOV + box(b"free", MEDIA), "lacks media data", id="video-in-another-box"),
+        pytest.param(FTYP + MOOV + box(b"free") + MDAT, "lacks media data", id="video-in-another-place"),
         pytest.param(FTYP + box(b"moov") + MDAT, "describes no media data", id="index-of-nothing"),
         pytest.param(FTYP + moov(0, 0) + MDAT, "damaged", id="index-without-sizes"),
         pytest.param(FTYP + box(b"moov", b"\0\0\0\x09trak") + MDAT, "damaged", id="index-with-an-impossible-box"),
@@ -142,9 +142,9 @@ def test_incomplete_video_is_refused(content: bytes, words: str, chunk: int) -> 
         pytest.param(FTYP + MOOV + MDAT, id="index-first"),
         pytest.param(FTYP + MDAT + moov(len(FTYP) + 8, len(MEDIA)), id="index-last"),
         pytest.param(FTYP + MOOV + MDAT + box(b"free") + box(b"udta", b"x"), id="more-boxes"),
-        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA, size=0), id="film-to-the-end"),
-        pytest.param(head(len(MEDIA)) + MEDIA, id="film-of-large-size"),
-        pytest.param(FTYP + MOOV + MDAT + box(b"mdat", large=True), id="empty-film-of-large-size"),
+        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA, size=0), id="video-to-the-end"),
+        pytest.param(head(len(MEDIA)) + MEDIA, id="video-of-large-size"),
+        pytest.param(FTYP + MOOV + MDAT + box(b"mdat", large=True), id="empty-video-of-large-size"),
         pytest.param(FTYP + MOOV + MDAT + box(b"\xa9nam", b"x"), id="apples-copyright-sign"),
     ],
 )
@@ -184,32 +184,32 @@ def test_every_muxer_layout_passes(movflags: str, chunk: int) -> None:
 
 @pytest.mark.parametrize("movflags", LAYOUTS.values(), ids=LAYOUTS)
 def test_cut_at_200_offsets_and_around_every_box_is_refused(movflags: str) -> None:
-    film = encode(movflags)
-    offsets = {len(film) * step // 200 for step in range(200)}
-    offsets |= {end + off for _, _, end in boxes(film) for off in range(-20, 21)}
-    cuts = sorted(offset for offset in offsets if 0 <= offset < len(film))
+    video = encode(movflags)
+    offsets = {len(video) * step // 200 for step in range(200)}
+    offsets |= {end + off for _, _, end in boxes(video) for off in range(-20, 21)}
+    cuts = sorted(offset for offset in offsets if 0 <= offset < len(video))
     assert len(cuts) > 300
-    assert [cut for cut in cuts if is_whole(film[:cut], 65536)] == []
+    assert [cut for cut in cuts if is_whole(video[:cut], 65536)] == []
 
 
 @pytest.mark.parametrize("movflags", ["", "+faststart"])
 def test_cut_of_an_open_ended_video_is_refused(movflags: str) -> None:
-    film = encode(movflags)
-    at = next(start for kind, start, _ in boxes(film) if kind == b"mdat")
-    endless = film[:at] + bytes(4) + film[at + 4 :]
-    # What comes behind the film is then part of it.
+    video = encode(movflags)
+    at = next(start for kind, start, _ in boxes(video) if kind == b"mdat")
+    endless = video[:at] + bytes(4) + video[at + 4 :]
+    # What comes behind the video is then part of it.
     assert is_whole(endless) == (movflags == "+faststart")
-    cuts = [len(film) * step // 57 for step in range(57)] + [len(film) - 1]
+    cuts = [len(video) * step // 57 for step in range(57)] + [len(video) - 1]
     assert [cut for cut in cuts if is_whole(endless[:cut], 65536)] == []
 
 
 @pytest.mark.parametrize("movflags", LAYOUTS.values(), ids=LAYOUTS)
 def test_flipped_bits_of_the_index_are_refused_or_harmless(movflags: str) -> None:
-    film, chance = encode(movflags), random.Random(2)
-    places = [at for kind, start, end in boxes(film) for at in range(start, end if kind != b"mdat" else start + 8)]
+    video, chance = encode(movflags), random.Random(2)
+    places = [at for kind, start, end in boxes(video) for at in range(start, end if kind != b"mdat" else start + 8)]
     judged = set()
     for at in chance.sample(places, 800):
-        flipped = bytearray(film)
+        flipped = bytearray(video)
         flipped[at] ^= 1 << chance.randrange(8)
         judged.add(is_whole(bytes(flipped), 65536))
     assert judged == {True, False}
@@ -218,28 +218,28 @@ def test_flipped_bits_of_the_index_are_refused_or_harmless(movflags: str) -> Non
 @pytest.mark.parametrize("place", ["moov", "moof"])
 @given(data=st.data())
 def test_any_index_passes_or_is_refused(place: str, data: st.DataObject) -> None:
-    film = encode("frag_keyframe+empty_moov")
-    start, end = next((start, end) for kind, start, end in boxes(film) if kind == place.encode())
-    changed = bytearray(film)
+    video = encode("frag_keyframe+empty_moov")
+    start, end = next((start, end) for kind, start, end in boxes(video) if kind == place.encode())
+    changed = bytearray(video)
     for at in data.draw(st.lists(st.integers(start + 8, end - 1), min_size=1, max_size=8)):
         changed[at] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]))
     assert is_whole(bytes(changed), 65536) in {True, False}
 
 
 def test_unmarked_fragments_need_the_duration() -> None:
-    film = encode("frag_keyframe+empty_moov+skip_trailer")
-    assert not is_whole(film)
-    assert is_whole(film, duration=1.0)
-    starts = [start for kind, start, _ in boxes(film) if kind == b"moof"]
+    video = encode("frag_keyframe+empty_moov+skip_trailer")
+    assert not is_whole(video)
+    assert is_whole(video, duration=1.0)
+    starts = [start for kind, start, _ in boxes(video) if kind == b"moof"]
     assert len(starts) == 4
-    assert [cut for cut in starts if is_whole(film[:cut], duration=1.0)] == []
+    assert [cut for cut in starts if is_whole(video[:cut], duration=1.0)] == []
 
 
 def test_segment_index_reveals_missing_fragments() -> None:
-    film = encode("dash+global_sidx+skip_trailer")
-    assert is_whole(film)
-    starts = [start for kind, start, _ in boxes(film) if kind == b"moof"]
-    assert [cut for cut in starts if is_whole(film[:cut], duration=0.1)] == []
+    video = encode("dash+global_sidx+skip_trailer")
+    assert is_whole(video)
+    starts = [start for kind, start, _ in boxes(video) if kind == b"moof"]
+    assert [cut for cut in starts if is_whole(video[:cut], duration=0.1)] == []
 
 
 def test_wrong_index_size_is_refused_fast() -> None:

@@ -41,7 +41,7 @@ def dags() -> DagBag:
     return DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 
 
-def landed() -> set[Path]:
+def saved() -> set[Path]:
     return set(VIDEOS.rglob("*.mp4"))
 
 
@@ -56,14 +56,14 @@ def test_every_example_is_tested_here(dags: DagBag) -> None:
 
 @pytest.mark.parametrize("dag_id", VIDEOS_OF)
 def test_example_succeeds(dag_id: str, dags: DagBag, sandbox: Sandbox) -> None:
-    files, submissions = landed(), len(sandbox.submissions)
+    files, submissions = saved(), len(sandbox.submissions)
 
     run = dags.dags[dag_id].test()
 
     assert str(run.state) == "success", states(run)
     assert set(states(run).values()) == {"success"}
     assert len(sandbox.submissions) - submissions == VIDEOS_OF[dag_id]
-    assert len(landed() - files) == VIDEOS_OF[dag_id]
+    assert len(saved() - files) == VIDEOS_OF[dag_id]
 
 
 def test_asset_events_hold_the_result(dags: DagBag, sandbox: Sandbox) -> None:

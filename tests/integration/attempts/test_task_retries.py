@@ -136,7 +136,7 @@ def test_released_deferral_arguments_are_accepted(sandbox: Sandbox, store: Memor
 def test_wait_survives_a_failed_connection_lookup(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The key is refused once, and the database does not answer: the wait on the worker goes on."""
+    """The API rejects the key once, and the database does not answer: the wait on the worker continues."""
     request_id = video_task(store=None, wait_for_completion=False).run().result["request_id"]
     hook = GrokVideoHook()
     assert hook.settings.base_url == sandbox.base_url

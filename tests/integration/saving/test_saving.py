@@ -33,27 +33,27 @@ Attached = Callable[..., str]
 
 
 def test_video_is_saved_under_its_name_only(
-    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes
+    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, content: bytes
 ) -> None:
-    landed = save(client, done, folder / "fox.mp4")
-    check_saved(landed, film)
+    saved = save(client, done, folder / "fox.mp4")
+    check_saved(saved, content)
     assert names_in(folder) == ["fox.mp4"]
 
 
 def test_video_in_a_directory_is_named_by_its_id(
-    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes
+    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, content: bytes
 ) -> None:
-    landed = save(client, done, f"{folder}/")
-    check_saved(landed, film)
+    saved = save(client, done, f"{folder}/")
+    check_saved(saved, content)
     assert names_in(folder) == [f"{done.request_id}.mp4"]
 
 
 def test_saving_again_writes_the_same_file(
-    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes, sandbox: Sandbox
+    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, content: bytes, sandbox: Sandbox
 ) -> None:
     first = save(client, done, folder / "fox.mp4")
     assert save(client, done, folder / "fox.mp4") == first
-    check_saved(first, film)
+    check_saved(first, content)
     assert names_in(folder) == ["fox.mp4"]
     assert len(sandbox.submissions) == 1
 
@@ -72,12 +72,12 @@ def test_failed_save_keeps_an_earlier_file(
 
 
 def test_saved_path_names_the_store_connection(
-    client: GrokVideoClient, done: Generation, film: bytes, attached: Attached
+    client: GrokVideoClient, done: Generation, content: bytes, attached: Attached
 ) -> None:
     conn_id = attached(MemoryFileSystem()).removeprefix("memory://").removesuffix("@")
-    landed = save(client, done, f"memory://{uuid.uuid4().hex}/fox.mp4", conn_id)
-    assert conn_id in landed.path
-    check_saved(landed, film)
+    saved = save(client, done, f"memory://{uuid.uuid4().hex}/fox.mp4", conn_id)
+    assert conn_id in saved.path
+    check_saved(saved, content)
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "a/b", "..", "a\\b?c#d"])
@@ -108,14 +108,14 @@ class Watched(MemoryFileSystem):
 
 
 def test_final_name_exists_only_for_a_whole_video(
-    client: GrokVideoClient, done: Generation, attached: Attached, film: bytes
+    client: GrokVideoClient, done: Generation, attached: Attached, content: bytes
 ) -> None:
     watched = Watched()
     save(client, done, f"{attached(watched)}bucket/fox.mp4")
     ((name,),) = watched.before_copy
     assert Path(name).match(".grokvideo-*.part")
     assert sorted(watched.find("/")) == ["/bucket/fox.mp4"]
-    assert watched.cat_file("/bucket/fox.mp4") == film
+    assert watched.cat_file("/bucket/fox.mp4") == content
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,10 @@ def test_unwritable_destination_is_a_clear_error(
 
 
 def test_full_store_is_retried(
-    client: GrokVideoClient, done: Generation, film: bytes, attached: Attached, caplog: pytest.LogCaptureFixture
+    client: GrokVideoClient, done: Generation, content: bytes, attached: Attached, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = attached(FullStore(OSError(errno.ENOSPC, "No space left on device"), times=1))
-    check_saved(save(client, done, f"{url}{uuid.uuid4().hex}/fox.mp4"), film)
+    check_saved(save(client, done, f"{url}{uuid.uuid4().hex}/fox.mp4"), content)
     assert "No space left on device" in caplog.text
 
 
@@ -190,14 +190,14 @@ download.CHUNK = 4096
 base_url, key, request_id, path = sys.argv[1:]
 client = GrokVideoClient(Settings(base_url=base_url, api_key=key))
 storage.save(client, client.get_generation(request_id), path)
-print("landed", flush=True)
+print("saved", flush=True)
 """
 
 
 def test_next_save_succeeds_after_a_killed_writer(
-    sandbox: Sandbox, client: GrokVideoClient, done: Generation, film: bytes, tmp_path: Path
+    sandbox: Sandbox, client: GrokVideoClient, done: Generation, content: bytes, tmp_path: Path
 ) -> None:
-    sandbox.fault("video", "trickle", bytes_per_second=len(film) / 20)
+    sandbox.fault("video", "trickle", bytes_per_second=len(content) / 20)
     path = f"file://{tmp_path}/fox.mp4"
     root = str(Path(airflow_provider_grokvideo.__file__).parent.parent)
     worker = subprocess.Popen(
@@ -207,14 +207,14 @@ def test_next_save_succeeds_after_a_killed_writer(
         env={**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path[1:]])},
     )
     assert worker.stdout is not None
-    said = next(line for line in worker.stdout if line.startswith(("written", "landed")))
+    said = next(line for line in worker.stdout if line.startswith(("written", "saved")))
     worker.send_signal(signal.SIGKILL)
     worker.communicate()
     assert said.startswith("written")
     (left,) = tmp_path.iterdir()
     assert left.match(".grokvideo-*.part")
 
-    check_saved(save(client, done, path), film)
+    check_saved(save(client, done, path), content)
     assert [path.name for path in tmp_path.iterdir()] == ["fox.mp4"]
     assert len(sandbox.submissions) == 1
 
@@ -271,11 +271,11 @@ def test_memory_does_not_grow_with_the_video(client: GrokVideoClient, tmp_path: 
         url = f"http://127.0.0.1:{server.server_address[1]}/v.mp4"
         tracemalloc.start()
         try:
-            landed = save(client, Generation("large", "done", video_url=url), f"file://{tmp_path}/v.mp4")
+            saved = save(client, Generation("large", "done", video_url=url), f"file://{tmp_path}/v.mp4")
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
             server.shutdown()
-    assert landed.size_bytes > LARGE
-    assert Path(tmp_path / "v.mp4").stat().st_size == landed.size_bytes
+    assert saved.size_bytes > LARGE
+    assert Path(tmp_path / "v.mp4").stat().st_size == saved.size_bytes
     assert peak < 24 * 1024 * 1024

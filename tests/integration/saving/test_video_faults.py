@@ -34,14 +34,14 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_temporary_fault_costs_one_more_download(
-    fault: str, sandbox: Sandbox, request_id: str, film: bytes, tmp_path: Path
+    fault: str, sandbox: Sandbox, request_id: str, content: bytes, tmp_path: Path
 ) -> None:
     options = {"delay": 60.0} if fault == "slow" else {}
     with client_of(sandbox, request_timeout=0.5 if fault == "slow" else 20.0) as client:
         done = client.get_generation(request_id)
         polls, downloads = len(sandbox.polls), len(sandbox.downloads)
         sandbox.fault("video", fault, **options)
-        check_saved(save(client, done, f"file://{tmp_path}/fox.mp4"), film)
+        check_saved(save(client, done, f"file://{tmp_path}/fox.mp4"), content)
     assert len(sandbox.downloads) == downloads + 2
     assert len(sandbox.polls) == polls + 1
     assert len(sandbox.submissions) == 1
@@ -63,16 +63,18 @@ def test_permanent_fault_is_a_clear_error_without_a_file(
     assert "signature" not in str(caught.value)
 
 
-def test_missing_url_is_requested_first(client: GrokVideoClient, request_id: str, film: bytes, tmp_path: Path) -> None:
-    check_saved(save(client, Generation(request_id, "done"), f"file://{tmp_path}/fox.mp4"), film)
+def test_missing_url_is_requested_first(
+    client: GrokVideoClient, request_id: str, content: bytes, tmp_path: Path
+) -> None:
+    check_saved(save(client, Generation(request_id, "done"), f"file://{tmp_path}/fox.mp4"), content)
 
 
 def test_expired_url_is_renewed(
-    sandbox: Sandbox, client: GrokVideoClient, done: Generation, film: bytes, tmp_path: Path
+    sandbox: Sandbox, client: GrokVideoClient, done: Generation, content: bytes, tmp_path: Path
 ) -> None:
     url = (done.video_url or "").replace("signature=", "signature=0")
     stale = Generation(done.request_id, "done", video_url=url)
-    check_saved(save(client, stale, f"file://{tmp_path}/fox.mp4"), film)
+    check_saved(save(client, stale, f"file://{tmp_path}/fox.mp4"), content)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_untrusted_video_host_is_replaced_by_a_fresh_url(
 ) -> None:
     with Sandbox(ssl_context=context) as secure:
         elsewhere = Generation(done.request_id, "done", video_url=f"{secure.origin}/videos/x.mp4")
-        landed = save(client, elsewhere, f"file://{tmp_path}/fox.mp4")
+        saved = save(client, elsewhere, f"file://{tmp_path}/fox.mp4")
         # The fresh URL is the API's own again.
-        assert landed.size_bytes > 1000
+        assert saved.size_bytes > 1000
         assert secure.downloads == []
