@@ -1,4 +1,4 @@
-"""Requests to the preview in a real Airflow: what is sent, and to whom."""
+"""Requests to the preview in a real Airflow: access, ranges, and results that a user has edited."""
 
 from __future__ import annotations
 

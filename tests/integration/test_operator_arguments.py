@@ -1,4 +1,4 @@
-"""Arguments of the operators: a mistake is found before anything is sent."""
+"""Arguments of the operators: invalid ones are refused before a request is sent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.support.video_tasks import submissions_of, video_task
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_mistake_is_caught_before_anything_is_sent(wrong: dict[str, Any], named: str, sandbox):
+def test_invalid_argument_is_refused_before_submission(wrong: dict[str, Any], named: str, sandbox):
     before = (len(sandbox.submissions), len(sandbox.refusals))
 
     task = video_task(retries=2, **wrong).run()
@@ -55,7 +55,7 @@ def test_a_mistake_is_caught_before_anything_is_sent(wrong: dict[str, Any], name
     ("name", "content"),
     [("text.png", b"just text"), ("large.png", b"\x89PNG\r\n\x1a\n" + b"0" * 50_000_000), ("empty.png", b"")],
 )
-def test_a_file_that_is_no_usable_image_is_refused(name: str, content: bytes, sandbox, tmp_path: Path):
+def test_unusable_image_file_is_refused(name: str, content: bytes, sandbox, tmp_path: Path):
     before = (len(sandbox.submissions), len(sandbox.refusals))
     (tmp_path / name).write_bytes(content)
 
@@ -66,7 +66,7 @@ def test_a_file_that_is_no_usable_image_is_refused(name: str, content: bytes, sa
     assert (len(sandbox.submissions), len(sandbox.refusals)) == before
 
 
-def test_an_image_file_is_sent_as_a_data_uri_of_its_own_type(sandbox, tmp_path: Path):
+def test_image_file_is_sent_as_a_typed_data_uri(sandbox, tmp_path: Path):
     pixel = base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
     )
@@ -90,7 +90,7 @@ def test_an_image_file_is_sent_as_a_data_uri_of_its_own_type(sandbox, tmp_path: 
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_refused_when_the_dag_is_read(wrong: dict[str, Any]):
+def test_invalid_argument_is_refused_at_dag_parsing(wrong: dict[str, Any]):
     name, value = next(iter(wrong.items()))
 
     with pytest.raises(ValueError, match=f"{name}={value!r} is not allowed; allowed: "):

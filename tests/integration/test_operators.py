@@ -1,4 +1,4 @@
-"""The operators, sensor and decorator against the sandbox, attempt by attempt."""
+"""The operators against the sandbox, attempt by attempt."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RESULT_KEYS = {
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_a_video_is_landed(deferrable: bool, sandbox, tmp_path: Path):
+def test_operator_saves_the_video(deferrable: bool, sandbox, tmp_path: Path):
     task = video_task(
         prompt=f"A lake {deferrable}", duration=2, deferrable=deferrable, output_path=f"file://{tmp_path}/out/"
     ).run()
@@ -45,15 +45,15 @@ def test_a_video_is_landed(deferrable: bool, sandbox, tmp_path: Path):
     request_id = task.result["request_id"]
     assert task.xcoms["request_id"] == request_id
     assert (task.result["status"], task.result["duration"], task.result["cost_usd"]) == ("done", 2, "0.1")
-    landed = ObjectStoragePath(task.result["path"])
-    assert landed.name == f"{request_id}.mp4"
-    assert landed.stat().st_size == task.result["size_bytes"]
+    saved = ObjectStoragePath(task.result["path"])
+    assert saved.name == f"{request_id}.mp4"
+    assert saved.stat().st_size == task.result["size_bytes"]
     assert len(task.deferrals) == (1 if deferrable else 0)
     assert len(submissions_of(sandbox, f"A lake {deferrable}")) == 1
     assert not any(download["authorization"] for download in sandbox.downloads)
 
 
-def test_the_deferral_has_an_absolute_deadline_no_framework_timeout_and_no_secret(sandbox):
+def test_deferral_has_a_deadline_and_no_secret(sandbox):
     task = video_task(prompt="deferral").run()
 
     deferred = task.deferrals[0]
@@ -78,7 +78,7 @@ def test_the_deferral_has_an_absolute_deadline_no_framework_timeout_and_no_secre
         ("redirect", "host"),
     ],
 )
-def test_a_refusal_is_final_and_costs_nothing(fault: str, word: str, sandbox):
+def test_rejection_is_final_and_free(fault: str, word: str, sandbox):
     sandbox.fault("submit", fault)
 
     task = video_task(retries=3, prompt=f"refused {fault}").run()
@@ -89,7 +89,7 @@ def test_a_refusal_is_final_and_costs_nothing(fault: str, word: str, sandbox):
 
 
 @pytest.mark.parametrize("fault", ["close_after_accept", "half_answer", "server_error", "bad_gateway", "no_id", "html"])
-def test_an_unknown_submission_stops_and_says_what_a_person_can_do(fault: str, sandbox):
+def test_unknown_outcome_stops_and_explains(fault: str, sandbox):
     sandbox.fault("submit", fault)
     task = video_task(retries=3, prompt=f"unknown {fault}").run()
 
@@ -109,7 +109,7 @@ def test_an_unknown_submission_stops_and_says_what_a_person_can_do(fault: str, s
     assert len(submissions_of(sandbox, f"unknown {fault}")) == submitted + 1
 
 
-def test_an_unknown_submission_is_resubmitted_where_the_user_says_so(sandbox):
+def test_unknown_outcome_is_resubmitted_on_request(sandbox):
     sandbox.fault("submit", "close_after_accept")
 
     task = video_task(retries=1, prompt="resubmit", on_unknown_submission="resubmit").run()
@@ -118,7 +118,7 @@ def test_an_unknown_submission_is_resubmitted_where_the_user_says_so(sandbox):
     assert len(submissions_of(sandbox, "resubmit")) == 2
 
 
-def test_a_short_rate_limit_is_slept_on_the_worker(sandbox):
+def test_short_rate_limit_sleeps_on_the_worker(sandbox):
     sandbox.fault("submit", "rate_limited", retry_after=0.1)
 
     task = video_task(prompt="short limit").run()
@@ -127,7 +127,7 @@ def test_a_short_rate_limit_is_slept_on_the_worker(sandbox):
     assert [deferred.method_name for deferred in task.deferrals] == ["execute_complete"]
 
 
-def test_a_long_rate_limit_gives_the_worker_slot_back(sandbox, monkeypatch):
+def test_long_rate_limit_defers(sandbox, monkeypatch):
     monkeypatch.setattr("airflow_provider_grokvideo.execution.MAX_WORKER_SLEEP", 0.5)
     monkeypatch.setattr("airflow_provider_grokvideo.execution.min_deferral", lambda: 3.0)
     sandbox.fault("submit", "rate_limited", retry_after=1)
@@ -141,7 +141,7 @@ def test_a_long_rate_limit_gives_the_worker_slot_back(sandbox, monkeypatch):
     assert len(submissions_of(sandbox, "long limit")) == 1
 
 
-def test_a_rate_limit_beyond_the_submission_timeout_fails_retryably_and_leaves_no_intent(sandbox):
+def test_rate_limit_beyond_the_timeout_allows_a_retry(sandbox):
     store = MemoryStore()
     sandbox.fault("submit", "rate_limited", retry_after=3600)
 
@@ -161,7 +161,7 @@ def test_a_rate_limit_beyond_the_submission_timeout_fails_retryably_and_leaves_n
         ("expired", "expired", 2, 2),
     ],
 )
-def test_how_a_generation_ends_decides_about_the_retry(outcome, words, attempts, submitted, sandbox):
+def test_failed_generation_decides_about_the_retry(outcome, words, attempts, submitted, sandbox):
     sandbox.fault("outcome", outcome)
 
     task = video_task(prompt=f"ends {outcome}", retries=1).run()
@@ -179,7 +179,7 @@ def test_how_a_generation_ends_decides_about_the_retry(outcome, words, attempts,
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_a_timeout_says_that_the_generation_goes_on_and_a_retry_resumes_it(deferrable: bool, sandbox):
+def test_retry_resumes_after_a_timeout(deferrable: bool, sandbox):
     prompt = f"timeout {deferrable}"
     sandbox.fault("poll", "bare_id", times=None, prompt_contains=prompt)
     task = video_task(prompt=prompt, timeout=0.3, deferrable=deferrable).run()
@@ -196,7 +196,7 @@ def test_a_timeout_says_that_the_generation_goes_on_and_a_retry_resumes_it(defer
     assert len(submissions_of(sandbox, prompt)) == 1
 
 
-def test_without_waiting_the_id_is_the_result_and_a_sensor_lands_it(sandbox, tmp_path: Path):
+def test_sensor_saves_a_submitted_video(sandbox, tmp_path: Path):
     submitted = video_task(prompt="later", wait_for_completion=False).run()
     assert submitted.state == "success"
     assert submitted.deferrals == []
@@ -216,7 +216,7 @@ def test_without_waiting_the_id_is_the_result_and_a_sensor_lands_it(sandbox, tmp
     assert len(submissions_of(sandbox, "later")) == 1
 
 
-def test_edit_and_extend(sandbox, tmp_path: Path):
+def test_edit_and_extend_submit_their_kind(sandbox, tmp_path: Path):
     source = video_task(prompt="source", duration=3).run().result["video_url"]
 
     edited = video_task(
@@ -231,7 +231,7 @@ def test_edit_and_extend(sandbox, tmp_path: Path):
     assert submissions_of(sandbox, "Rise")[0]["body"]["duration"] == 2
 
 
-def test_what_is_paid_for_is_resumed_without_its_image(sandbox, tmp_path: Path):
+def test_resume_does_not_need_the_image(sandbox, tmp_path: Path):
     image = tmp_path / "lake.png"
     image.write_bytes(Path("example_dags/images/lake.png").read_bytes())
     store = MemoryStore()
@@ -245,7 +245,7 @@ def test_what_is_paid_for_is_resumed_without_its_image(sandbox, tmp_path: Path):
     assert len(submissions_of(sandbox, "image gone")) == 1
 
 
-def test_an_unreadable_ledger_stops_the_task_before_it_pays(sandbox, tmp_path: Path):
+def test_unreadable_ledger_stops_before_submission(sandbox, tmp_path: Path):
     task = video_task(store=None, prompt="unreadable", ledger_path=f"file://{tmp_path}").run()
     assert task.state == "success"
     ledger = next(tmp_path.glob("grokvideo-*.json"))
@@ -257,7 +257,7 @@ def test_an_unreadable_ledger_stops_the_task_before_it_pays(sandbox, tmp_path: P
     assert len(submissions_of(sandbox, "unreadable")) == 1
 
 
-def test_a_trigger_without_its_connection_says_so_in_its_event(sandbox, monkeypatch):
+def test_missing_connection_is_an_error_event(sandbox, monkeypatch):
     sandbox.fault("poll", "bare_id", times=None, prompt_contains="connection gone")
     monkeypatch.setattr("airflow_provider_grokvideo.hooks.async_connection._lookups", {})
     run = video_task(prompt="connection gone", grokvideo_conn_id="grokvideo_default")

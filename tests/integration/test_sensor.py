@@ -1,8 +1,8 @@
-"""The sensor in each of its modes: the same tolerance, the same errors, the same result."""
+"""The sensor in each mode: the same tolerances, errors and results."""
 
 from __future__ import annotations
 
-import json
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.sensors import waiting
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_0_PLUS
+from tests.support.connections import connection
 from tests.support.task_run import TaskRun
 
 MODES: dict[str, dict[str, Any]] = {
@@ -79,7 +80,7 @@ def sense(mode: str, request_id: Any, **given: Any) -> Processes:
 
 
 @in_every_mode
-def test_the_result_is_the_same(mode: str, sandbox: Any) -> None:
+def test_result_is_the_same_in_every_mode(mode: str, sandbox: Any) -> None:
     request_id = submitted()
 
     done = sense(mode, f" {request_id}\n")
@@ -105,7 +106,7 @@ def test_the_result_is_the_same(mode: str, sandbox: Any) -> None:
     ("given", "state"), [({}, "failed"), ({"soft_fail": True}, "skipped"), ({"never_fail": True}, "skipped")], ids=str
 )
 @pytest.mark.parametrize("ending", ["moderated", "failed", "timeout", "empty", "connection"])
-def test_every_end_is_what_the_arguments_say(
+def test_failure_follows_soft_fail_and_never_fail(
     mode: str, given: dict[str, Any], state: str, ending: str, sandbox: Any
 ) -> None:
     request_id: Any = None if ending == "empty" else submitted(f"A lake #{ending}" if "ed" in ending else "A lake")
@@ -125,7 +126,7 @@ def test_every_end_is_what_the_arguments_say(
 
 
 @in_every_mode
-def test_an_unknown_id_is_waited_on_for_as_long(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_id_fails_after_the_tolerance(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "REFUSAL_TOLERANCE", 1.0)
     began = time.monotonic()
 
@@ -138,7 +139,7 @@ def test_an_unknown_id_is_waited_on_for_as_long(mode: str, sandbox: Any, monkeyp
 
 
 @in_every_mode
-def test_polls_may_fail_for_as_long(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_polls_fail_after_the_tolerance(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "FAILURE_TOLERANCE", 1.0)
     request_id = submitted()
     sandbox.fault("poll", "server_error", times=None, request_id=request_id)
@@ -152,7 +153,7 @@ def test_polls_may_fail_for_as_long(mode: str, sandbox: Any, monkeypatch: pytest
 
 
 @in_every_mode
-def test_polls_that_fail_now_and_then_do_not_add_up(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_separate_poll_failures_do_not_add_up(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "FAILURE_TOLERANCE", 0.6)
     request_id = submitted()
     for _ in range(3):
@@ -165,22 +166,22 @@ def test_polls_that_fail_now_and_then_do_not_add_up(mode: str, sandbox: Any, mon
 
 
 @in_every_mode
-def test_a_rotated_key_is_read_again(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotated_key_is_read_again(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_grokvideo.hooks.async_connection.LOOKUP_TTL", 0.0)
     request_id = submitted()
-    right = json.loads(AIRFLOW_CONN())
+    right = os.environ["AIRFLOW_CONN_GROKVIDEO_DEFAULT"]
     polls: list[Any] = []
 
     def rotate(original: Callable[..., Any]) -> Callable[..., Any]:
         def failed(poller: Any, error: Any, now: float) -> Any:
             polls.append(error)
-            monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(right))
+            monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", right)
             return original(poller, error, now)
 
         return failed
 
     monkeypatch.setattr(polling.Poller, "on_error", rotate(polling.Poller.on_error))
-    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps({**right, "password": "old-key"}))
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", connection(sandbox.base_url, "old-key"))
 
     done = sense(mode, request_id)
 
@@ -189,25 +190,17 @@ def test_a_rotated_key_is_read_again(mode: str, sandbox: Any, monkeypatch: pytes
 
 
 @in_every_mode
-def test_a_wrong_key_ends_the_wait(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_key_ends_the_wait(mode: str, sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     request_id = submitted()
-    connection = {**json.loads(AIRFLOW_CONN()), "password": "wrong-key"}
-    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", connection(sandbox.base_url, "wrong-key"))
 
     done = sense(mode, request_id)
 
     assert isinstance(done.error, AirflowFailException)
 
 
-def AIRFLOW_CONN() -> str:
-    """Return the connection as the fixture has set it."""
-    import os
-
-    return os.environ["AIRFLOW_CONN_GROKVIDEO_DEFAULT"]
-
-
 @in_every_mode
-def test_the_time_that_it_took_counts_all_processes(mode: str, sandbox: Any) -> None:
+def test_elapsed_seconds_counts_all_processes(mode: str, sandbox: Any) -> None:
     request_id = submitted()
     sandbox.fault("poll", "bare_id", times=6, request_id=request_id)
 
@@ -219,7 +212,7 @@ def test_the_time_that_it_took_counts_all_processes(mode: str, sandbox: Any) -> 
 
 
 @in_every_mode
-def test_the_log_says_what_is_waited_for(mode: str, sandbox: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_names_generation_and_timeout(mode: str, sandbox: Any, capsys: pytest.CaptureFixture[str]) -> None:
     request_id = submitted()
     sandbox.fault("poll", "unknown_status", times=1, request_id=request_id)
 
@@ -233,7 +226,7 @@ def test_the_log_says_what_is_waited_for(mode: str, sandbox: Any, capsys: pytest
 
 
 @in_every_mode
-def test_silent_fail_waits_on(mode: str, sandbox: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_fail_tries_again(mode: str, sandbox: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.PAUSE", 0.01)
     request_id = submitted()
     blocked = tmp_path / "videos"
@@ -256,7 +249,7 @@ def test_silent_fail_waits_on(mode: str, sandbox: Any, tmp_path: Any, monkeypatc
     assert (blocked / "v.mp4").stat().st_size == done.result["size_bytes"]
 
 
-def test_a_pause_that_the_api_asks_for_is_kept_in_mode_poke(sandbox: Any) -> None:
+def test_poke_mode_respects_retry_after(sandbox: Any) -> None:
     request_id = submitted()
     sandbox.fault("poll", "rate_limited", retry_after=1, times=1, request_id=request_id)
     began = time.monotonic()
@@ -271,7 +264,7 @@ def test_a_pause_that_the_api_asks_for_is_kept_in_mode_poke(sandbox: Any) -> Non
 @pytest.mark.parametrize(
     "request_id", [None, "", "  ", "None", " None ", 7, ["id"], {"request_id": "id-1", "status": "pending"}], ids=str
 )
-def test_what_is_no_id_is_refused_by_name(mode: str, request_id: Any, sandbox: Any) -> None:
+def test_invalid_request_id_is_refused(mode: str, request_id: Any, sandbox: Any) -> None:
     done = sense(mode, request_id)
 
     assert isinstance(done.error, AirflowFailException)

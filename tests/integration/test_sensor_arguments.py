@@ -36,7 +36,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
     ],
     ids=str,
 )
-def test_which_interval_applies(given: dict[str, Any], default_args: dict[str, Any], poll: float, poke: float) -> None:
+def test_interval_precedence(given: dict[str, Any], default_args: dict[str, Any], poll: float, poke: float) -> None:
     with DAG("dag", schedule=None, start_date=START, default_args=default_args):
         in_dag = GrokVideoSensor(task_id="sense", request_id="x", **given)
     alone = GrokVideoSensor(task_id="sense", request_id="x", default_args=default_args, **given)
@@ -48,7 +48,7 @@ def test_which_interval_applies(given: dict[str, Any], default_args: dict[str, A
     assert deferral.value.trigger.poll_interval == poll
 
 
-def test_a_mapped_sensor_keeps_its_interval() -> None:
+def test_mapped_sensor_keeps_its_interval() -> None:
     with DAG("dag", schedule=None, start_date=START, default_args={"poke_interval": 9}) as dag:
         GrokVideoSensor.partial(task_id="sense").expand(request_id=["a", "b"])
 
@@ -56,7 +56,7 @@ def test_a_mapped_sensor_keeps_its_interval() -> None:
 
 
 @pytest.mark.parametrize("timeout", [30, 30.0, timedelta(seconds=30)])
-def test_the_timeout_is_a_number_or_a_timedelta(timeout: Any) -> None:
+def test_timeout_is_a_number_or_a_timedelta(timeout: Any) -> None:
     sensor = GrokVideoSensor(task_id="sense", request_id="x", timeout=timeout)
     with pytest.raises(TaskDeferred) as deferral:
         sensor._wait.defer(TaskRun(list, try_number=1).context(sensor), time.time())
@@ -66,6 +66,6 @@ def test_the_timeout_is_a_number_or_a_timedelta(timeout: Any) -> None:
 
 @pytest.mark.parametrize("name", ["poll_interval", "poke_interval", "timeout"])
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "5", True, timedelta(seconds=-1)], ids=str)
-def test_what_is_no_time_is_refused(name: str, value: Any) -> None:
+def test_invalid_time_is_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name):
         GrokVideoSensor(task_id="sense", request_id="x", **{name: value})

@@ -30,7 +30,7 @@ def context(try_number: int) -> Any:
 
 
 @pytest.mark.parametrize("status", ["timeout", "done", "error"])
-def test_an_event_of_an_earlier_attempt_is_ignored(status: str, sandbox: Any) -> None:
+def test_event_of_an_earlier_attempt_is_ignored(status: str, sandbox: Any) -> None:
     request_id = submitted()
     sensor = GrokVideoSensor(task_id="sense", request_id=request_id)
     event = {"status": status, "request_id": request_id}
@@ -46,7 +46,7 @@ def test_an_event_of_an_earlier_attempt_is_ignored(status: str, sandbox: Any) ->
 @pytest.mark.parametrize(
     "kwargs", [{}, {"began_at": 0.0}, {"began_at": 0.0, "try_number": 2}, {"started_at": 0.0, "try_number": 2}], ids=str
 )
-def test_arguments_of_this_and_earlier_releases_are_taken(kwargs: dict[str, Any], sandbox: Any) -> None:
+def test_released_resume_arguments_are_accepted(kwargs: dict[str, Any], sandbox: Any) -> None:
     request_id = submitted()
     GrokVideoHook().wait(request_id, poll_interval=0.1)
     kwargs = {name: time.time() - 100 if name.endswith("_at") else value for name, value in kwargs.items()}
@@ -62,9 +62,7 @@ def test_arguments_of_this_and_earlier_releases_are_taken(kwargs: dict[str, Any]
 @pytest.mark.parametrize(
     ("error", "kind"), [("Trigger timeout", AirflowSensorTimeout), ("Trigger failure", GrokVideoError)]
 )
-def test_a_trigger_that_failed_is_not_the_end_of_the_generation(
-    error: str, kind: type[Exception], sandbox: Any
-) -> None:
+def test_failed_trigger_does_not_end_the_generation(error: str, kind: type[Exception], sandbox: Any) -> None:
     request_id = submitted()
     sensor = GrokVideoSensor(task_id="sense", request_id=request_id)
     sandbox.fault("poll", "bare_id", times=1, request_id=request_id)
@@ -77,7 +75,7 @@ def test_a_trigger_that_failed_is_not_the_end_of_the_generation(
 
 
 @pytest.mark.parametrize("event", ["success", "failed", None])
-def test_an_end_that_dag_test_does_not_know_is_looked_up(event: Any, sandbox: Any) -> None:
+def test_unknown_event_is_replaced_by_a_poll(event: Any, sandbox: Any) -> None:
     request_id = submitted()
     GrokVideoHook().wait(request_id, poll_interval=0.1)
 

@@ -1,4 +1,4 @@
-"""A file gets its name on stores that copy, rename or lose bytes, and dead writers leave nothing."""
+"""Files on stores that copy, rename or lose bytes, and temporary files of killed writers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Strict(MemoryFileSystem):
     mv = move = rename = copy = rm = glob = expand_path = find = walk = _refuse
 
 
-def test_no_name_is_taken_for_a_pattern(attached: Attached) -> None:
+def test_name_is_not_expanded_as_a_pattern(attached: Attached) -> None:
     url = f"{attached(Strict())}{uuid.uuid4().hex}/"
     check_writable(f"{url}a*.mp4")
     replace_file(destination(f"{url}a*.mp4", "id"), b"video")
@@ -78,7 +78,7 @@ class Renaming(AbstractFileSystem):
         (self.root / path.strip("/")).unlink()
 
 
-def test_store_that_only_renames_is_enough(attached: Attached, tmp_path: Path) -> None:
+def test_store_that_can_only_rename_works(attached: Attached, tmp_path: Path) -> None:
     url = f"{attached(Renaming(tmp_path))}a/"
     check_writable(f"{url}a*.mp4")
     replace_file(destination(f"{url}a*.mp4", "id"), b"first")
@@ -97,12 +97,12 @@ class Forgetful(MemoryFileSystem):
         self.pipe_file(path2, self.cat_file(path1)[:-1])
 
 
-def test_store_that_loses_bytes_is_noticed(attached: Attached) -> None:
+def test_store_that_loses_bytes_is_refused(attached: Attached) -> None:
     with pytest.raises(StorageError, match="does not hold the 4096 bytes"):
         check_writable(f"{attached(Forgetful())}{uuid.uuid4().hex}/x.mp4")
 
 
-def test_temporary_files_of_dead_writers_alone_are_removed(tmp_path: Path) -> None:
+def test_only_files_of_dead_writers_are_removed(tmp_path: Path) -> None:
     code = """
 import os, signal, sys
 from airflow_provider_grokvideo.storage import open_path

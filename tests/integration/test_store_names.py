@@ -1,4 +1,4 @@
-"""Files under exactly the names that were asked for, on every kind of store, or a refusal before anything is paid."""
+"""Files are saved under exactly the given name on every kind of store, or refused before submission."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_file_is_saved_under_exactly_its_name(name: str, store: Store) -> None:
 
 
 @pytest.mark.parametrize("folder", ["wh?t", "a*", "[b]", "#c", "50%"])
-def test_directory_may_have_any_name_too(folder: str, store: Store, tmp_path: Path) -> None:
+def test_directory_may_have_any_name(folder: str, store: Store, tmp_path: Path) -> None:
     path = f"{store.url}{folder}/fox.mp4"
     if set(store.loses) & set(folder):
         with pytest.raises(InvalidRequestError, match="exactly this name"):
@@ -191,7 +191,7 @@ def test_any_name_is_saved_exactly_or_refused(name: str, tmp_path: Path) -> None
     "name",
     ["What is love?", "a?#b.mp4", "C#", "a::b.mp4", "a\nb.mp4", "a\tb.mp4", "a\0b.mp4", "\x1b[1mx.mp4", "x" * 256],
 )
-def test_name_that_cannot_be_saved_exactly_is_refused_before_paying(name: str, tmp_path: Path) -> None:
+def test_name_that_would_change_is_refused(name: str, tmp_path: Path) -> None:
     for url in (f"file://{tmp_path}/", f"{tmp_path}/"):
         try:
             check_writable(url + name)
@@ -204,7 +204,7 @@ def test_name_that_cannot_be_saved_exactly_is_refused_before_paying(name: str, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_path_object_with_a_name_that_its_text_loses_is_refused(tmp_path: Path) -> None:
+def test_path_object_with_a_lossy_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="exactly this name"):
         check_writable(ObjectStoragePath(f"file://{tmp_path}") / "What?")
 
@@ -222,24 +222,24 @@ def test_existing_directory_needs_no_slash(store: Store) -> None:
     assert exists(f"{store.url}videos/other.mp4")
 
 
-def test_directory_of_a_path_does_not_depend_on_the_store(store: Store) -> None:
+def test_directory_does_not_depend_on_existing_files(store: Store) -> None:
     before = str(directory(f"{store.url}videos"))
     replace_file(open_path(f"{store.url}videos/other.mp4"), b"video")
     assert str(directory(f"{store.url}videos")) == before == str(open_path(store.url.rstrip("/")))
     assert str(directory(f"{store.url}videos/")) == str(open_path(f"{store.url}videos"))
 
 
-def test_what_does_not_exist_is_a_file(store: Store) -> None:
+def test_missing_path_is_a_file(store: Store) -> None:
     assert str(destination(f"{store.url}videos", "id")) == str(open_path(f"{store.url}videos"))
 
 
-def test_link_to_a_directory_is_one(tmp_path: Path) -> None:
+def test_link_to_a_directory_is_a_directory(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert destination(f"{tmp_path}/link", "id").name == "id.mp4"
 
 
-def test_link_at_the_name_is_replaced_and_what_it_points_to_stays(tmp_path: Path) -> None:
+def test_link_is_replaced_and_its_target_kept(tmp_path: Path) -> None:
     (tmp_path / "real.mp4").write_bytes(b"real")
     (tmp_path / "link.mp4").symlink_to(tmp_path / "real.mp4")
     replace_file(destination(f"{tmp_path}/link.mp4", "id"), b"video")
@@ -267,7 +267,7 @@ def test_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     assert str(destination(Path("fox.mp4"), "id")) == f"{tmp_path}/fox.mp4"
 
 
-def test_connection_in_the_uri_wins(attached: Attached) -> None:
+def test_connection_in_the_uri_has_precedence(attached: Attached) -> None:
     url = attached(MemoryFileSystem())
     conn_id = url.removeprefix("memory://").removesuffix("@")
     assert conn_id in str(open_path("memory://bucket/x.mp4", conn_id))
@@ -278,7 +278,7 @@ def test_connection_in_the_uri_wins(attached: Attached) -> None:
 # --- writers that overlap, and writers that die ------------------------------------------------------
 
 
-def test_writers_that_overlap_do_not_mix(store: Store) -> None:
+def test_concurrent_writers_do_not_mix(store: Store) -> None:
     target = open_path(f"{store.url}v.mp4")
     early, late = (StoreFile(target.fs, target.path) for _ in range(2))
     with early.writer() as first:

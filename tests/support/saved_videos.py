@@ -1,4 +1,4 @@
-"""Saved videos: who saves them, what is checked of them, and a store that takes none."""
+"""A client of the sandbox, a check of saved videos, and a store that cannot be written."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def names_in(folder: ObjectStoragePath) -> list[str]:
     return sorted(Path(name).name for name in folder.fs.ls(folder.path, detail=False))
 
 
-def check_saved(saved: Landed, film: bytes) -> None:
-    """Assert that what is told is what is there."""
-    assert ObjectStoragePath(saved.path).read_bytes() == film
-    assert saved.size_bytes == len(film)
-    assert saved.sha256 == hashlib.sha256(film).hexdigest()
+def check_saved(saved: Landed, content: bytes) -> None:
+    """Assert that the record of a saved video describes the file."""
+    assert ObjectStoragePath(saved.path).read_bytes() == content
+    assert saved.size_bytes == len(content)
+    assert saved.sha256 == hashlib.sha256(content).hexdigest()
     assert saved.content_type == "video/mp4"
 
 

@@ -1,4 +1,4 @@
-"""Ledger entries of released versions are understood and never paid for again."""
+"""Ledger entries of released versions: understood, and not paid again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _stored(release: Path, state: str, request_id: str, path: str, address: str)
 
 @pytest.mark.parametrize("release", sorted(FIXTURES.glob("*.json")), ids=lambda file: file.stem)
 @pytest.mark.parametrize(("state", "ends"), [("intent", "failed"), ("submitted", "success"), ("finished", "success")])
-def test_an_entry_of_a_release_is_never_paid_again(
+def test_released_entry_is_not_paid_again(
     release: Path, state: str, ends: str, sandbox: Sandbox, store: MemoryStore | None, tmp_path: Path
 ) -> None:
     made = video_task(store=None, wait_for_completion=False, ledger_path=f"file://{tmp_path}/elsewhere/").run()
@@ -50,9 +50,7 @@ def test_an_entry_of_a_release_is_never_paid_again(
     assert len(sandbox.submissions) == 2
 
 
-def test_an_entry_of_a_newer_release_submits_nothing(
-    sandbox: Sandbox, store: MemoryStore | None, tmp_path: Path
-) -> None:
+def test_entry_of_a_newer_release_submits_nothing(sandbox: Sandbox, store: MemoryStore | None, tmp_path: Path) -> None:
     entry = _stored(max(FIXTURES.glob("*.json")), "submitted", "some-id", "", "")
     run = video_task(store=store, retries=2, output_path=f"file://{tmp_path}/")
     _place(run, store, tmp_path, {**entry, "priority": "high"})

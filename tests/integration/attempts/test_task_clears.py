@@ -1,4 +1,4 @@
-"""A task is cleared, or its run is created again: what is submitted, and what is resumed."""
+"""Clears of a task, and runs created again: what submits, and what resumes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.video_tasks import counted, never_done, video_task
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_clearing_a_success_submits_anew_every_time(
+def test_clear_of_a_success_submits_again(
     waits: bool, sandbox: Sandbox, store: MemoryStore | None, folder: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = video_task(store=store, output_path=folder, wait_for_completion=waits).run()
@@ -27,9 +27,7 @@ def test_clearing_a_success_submits_anew_every_time(
     assert "This request costs up to 0.05 USD" in log
 
 
-def test_clearing_another_task_after_a_lost_answer_submits_nothing(
-    sandbox: Sandbox, store: MemoryStore | None, folder: str
-) -> None:
+def test_clear_of_another_task_submits_nothing(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
     sandbox.fault("submit", "close_after_accept")
     run = video_task(store=store, output_path=folder, retries=0).run()
     run.clear_another_task().attempt()
@@ -39,7 +37,7 @@ def test_clearing_another_task_after_a_lost_answer_submits_nothing(
     assert len(sandbox.submissions) == 1
 
 
-def test_clearing_after_a_lost_answer_submits(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
+def test_clear_after_an_unknown_outcome_submits(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
     sandbox.fault("submit", "close_after_accept")
     run = video_task(store=store, output_path=folder, retries=0).run()
     run.clear().run()
@@ -48,9 +46,7 @@ def test_clearing_after_a_lost_answer_submits(sandbox: Sandbox, store: MemorySto
     assert len(sandbox.submissions) == 2
 
 
-def test_a_result_whose_success_was_not_recorded_is_returned_though_another_task_is_cleared(
-    sandbox: Sandbox, store: MemoryStore | None, folder: str
-) -> None:
+def test_stored_result_survives_clear_of_another_task(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
     run = video_task(store=store, output_path=folder).run()
     first = run.result
     run.clear_another_task().attempt()
@@ -60,7 +56,7 @@ def test_a_result_whose_success_was_not_recorded_is_returned_though_another_task
     assert len(sandbox.submissions) == 1
 
 
-def test_clearing_a_pending_generation_resumes_it(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
+def test_clear_resumes_a_pending_generation(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
     never_done(sandbox)
     run = video_task(store=store, output_path=folder, timeout=0.2, retries=0).run()
     sandbox.clear_faults()
@@ -70,7 +66,7 @@ def test_clearing_a_pending_generation_resumes_it(sandbox: Sandbox, store: Memor
     assert len(sandbox.submissions) == 1
 
 
-def test_clearing_a_pending_generation_with_a_changed_request_submits(
+def test_clear_submits_a_changed_request(
     sandbox: Sandbox, store: MemoryStore | None, folder: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     never_done(sandbox, "Take 1")
@@ -83,9 +79,7 @@ def test_clearing_a_pending_generation_with_a_changed_request_submits(
     assert f"the earlier generation {old} is left alone, and is billed" in caplog.text
 
 
-def test_a_clear_that_resumed_is_no_reason_for_a_retry_to_submit(
-    sandbox: Sandbox, store: MemoryStore | None, folder: str
-) -> None:
+def test_retry_after_a_resuming_clear_resumes(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
     never_done(sandbox)
     prompts = {1: "same", 2: "same", 3: "changed"}
     run = video_task(store=store, output_path=folder, prompt=lambda: prompts[run.try_number], timeout=0.2, retries=0)
@@ -97,7 +91,7 @@ def test_a_clear_that_resumed_is_no_reason_for_a_retry_to_submit(
     assert [one["body"]["prompt"] for one in sandbox.submissions] == ["same"]
 
 
-def test_a_run_created_again_generates_again(sandbox: Sandbox, folder: str) -> None:
+def test_run_created_again_submits(sandbox: Sandbox, folder: str) -> None:
     run = video_task(store=None, output_path=folder).run()
     first = run.result["request_id"]
     run.create_again().run()

@@ -1,4 +1,4 @@
-"""A task returns what it has paid for: fresh URL, saved again, for the request as submitted."""
+"""The result of a task: a fresh URL, a file saved again, the request as submitted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.video_tasks import never_done, video_task
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_an_upload_by_the_api_is_done(deferrable: bool, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_upload_by_the_api_is_a_success(deferrable: bool, sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.fault("outcome", "done_without_url")
     upload_url = "https://bucket.example.com/v.mp4?X-Amz-Signature=s"
     run = video_task(
@@ -29,7 +29,7 @@ def test_an_upload_by_the_api_is_done(deferrable: bool, sandbox: Sandbox, tmp_pa
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_what_a_function_returned_is_what_was_submitted(
+def test_returned_request_decides_model_and_upload(
     deferrable: bool, sandbox: Sandbox, store: MemoryStore | None, tmp_path: Path
 ) -> None:
     """The decorator's arguments say nothing of model and upload: the function does, in the first process only."""
@@ -57,7 +57,7 @@ def test_what_a_function_returned_is_what_was_submitted(
 
 
 @pytest.mark.parametrize("saves", [True, False])
-def test_a_returned_result_has_a_fresh_url(
+def test_returned_result_has_a_fresh_url(
     saves: bool, sandbox: Sandbox, tmp_path: Path, store: MemoryStore | None, folder: str
 ) -> None:
     arguments = {"output_path": folder} if saves else {"ledger_path": f"file://{tmp_path}/ledger/"}
@@ -72,7 +72,7 @@ def test_a_returned_result_has_a_fresh_url(
     assert len(sandbox.submissions) == 1
 
 
-def test_a_saved_video_that_is_gone_is_saved_again(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
+def test_missing_saved_video_is_saved_again(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
     run = video_task(store=store, output_path=folder).run()
     video = ObjectStoragePath(run.result["path"])
     video.unlink()
@@ -83,7 +83,7 @@ def test_a_saved_video_that_is_gone_is_saved_again(sandbox: Sandbox, store: Memo
     assert len(sandbox.submissions) == 1
 
 
-def test_another_destination_gets_the_video_too(sandbox: Sandbox, store: MemoryStore | None, tmp_path: Path) -> None:
+def test_changed_destination_gets_the_video(sandbox: Sandbox, store: MemoryStore | None, tmp_path: Path) -> None:
     ledger = f"file://{tmp_path}/ledger/"
     run = video_task(store=store, output_path=lambda: f"file://{tmp_path}/{run.try_number}.mp4", ledger_path=ledger)
     run.run().attempt()
@@ -112,7 +112,7 @@ def test_another_address_submits_and_names_the_old_id(
     assert f"the earlier generation {old} was submitted to another API address" in caplog.text
 
 
-def test_a_renamed_connection_resumes(
+def test_renamed_connection_resumes(
     sandbox: Sandbox, store: MemoryStore | None, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_RENAMED", connection(sandbox.base_url, sandbox.api_key))

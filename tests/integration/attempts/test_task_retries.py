@@ -1,4 +1,4 @@
-"""A task is retried: a request is paid for once, whatever its fields render to."""
+"""Retries of a task: one payment, even if the rendered fields change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.video_tasks import counted, never_done, video_task
     ],
     ids=["prompt", "duration", "image", "user"],
 )
-def test_a_retry_never_pays_for_a_changed_rendering(
+def test_retry_ignores_a_changed_rendering(
     changing: dict[str, Any],
     sandbox: Sandbox,
     store: MemoryStore | None,
@@ -42,7 +42,7 @@ def test_a_retry_never_pays_for_a_changed_rendering(
     assert "To submit and pay for the new request, clear this task" in log
 
 
-def test_a_signature_that_is_renewed_changes_nothing(
+def test_renewed_signature_is_the_same_request(
     sandbox: Sandbox, store: MemoryStore | None, folder: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     never_done(sandbox)
@@ -56,7 +56,7 @@ def test_a_signature_that_is_renewed_changes_nothing(
     assert "differs" not in caplog.text
 
 
-def test_a_rejected_changed_request_keeps_the_running_generation(
+def test_rejected_changed_request_keeps_the_running_generation(
     sandbox: Sandbox, store: MemoryStore | None, folder: str
 ) -> None:
     never_done(sandbox, "first")
@@ -81,7 +81,7 @@ def test_a_rejected_changed_request_keeps_the_running_generation(
     ("code", "submissions"),
     [("invalid_argument", 1), ("failed_precondition", 1), ("permission_denied", 1), ("internal_error", 2)],
 )
-def test_only_a_passing_failure_is_paid_again(
+def test_only_a_temporary_failure_is_paid_again(
     code: str, submissions: int, deferrable: bool, sandbox: Sandbox, store: MemoryStore | None, folder: str
 ) -> None:
     sandbox.fault("outcome", "failed", code=code)
@@ -91,9 +91,7 @@ def test_only_a_passing_failure_is_paid_again(
     assert len(sandbox.submissions) == submissions
 
 
-def test_a_video_that_was_done_when_the_wait_ended_is_saved(
-    sandbox: Sandbox, store: MemoryStore | None, folder: str
-) -> None:
+def test_video_done_at_the_end_of_the_wait_is_saved(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
     """The triggerer was down past the deadline, or its event says error."""
     for event in ({"status": "timeout"}, {"status": "error", "error_type": "TransportError", "error_message": "x"}):
         run = video_task(store=store, output_path=folder, retries=0)
@@ -110,7 +108,7 @@ def test_a_video_that_was_done_when_the_wait_ended_is_saved(
         assert ObjectStoragePath(result["path"]).exists()
 
 
-def test_an_event_of_an_earlier_attempt_is_ignored(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
+def test_event_of_an_earlier_attempt_is_ignored(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
     """Airflow 3.0 hands a retry the last attempt's event (apache/airflow#56704)."""
     run = video_task(store=store, output_path=folder, retries=0, deferrable=False)
     run.try_number = 2
@@ -123,9 +121,7 @@ def test_an_event_of_an_earlier_attempt_is_ignored(sandbox: Sandbox, store: Memo
     assert result["request_id"] == sandbox.submissions[0]["request_id"]
 
 
-def test_the_arguments_of_a_released_deferral_are_accepted(
-    sandbox: Sandbox, store: MemoryStore | None, folder: str
-) -> None:
+def test_released_deferral_arguments_are_accepted(sandbox: Sandbox, store: MemoryStore | None, folder: str) -> None:
     run = video_task(store=store, output_path=folder, wait_for_completion=False).run()
     operator = video_task(store=store, output_path=folder).make()
     done = {"status": "done", "request_id": run.result["request_id"], "polls": 1}
@@ -137,10 +133,10 @@ def test_the_arguments_of_a_released_deferral_are_accepted(
     assert len(sandbox.submissions) == 1
 
 
-def test_a_connection_that_cannot_be_looked_up_now_stays_in_use(
+def test_wait_survives_a_failed_connection_lookup(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The key is refused once, and the database does not answer: the wait on the worker goes on."""
+    """The API rejects the key once, and the database does not answer: the wait on the worker continues."""
     request_id = video_task(store=None, wait_for_completion=False).run().result["request_id"]
     hook = GrokVideoHook()
     assert hook.settings.base_url == sandbox.base_url

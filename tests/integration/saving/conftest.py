@@ -48,7 +48,7 @@ def done(client: GrokVideoClient, request_id: str) -> Generation:
 
 
 @pytest.fixture(scope="module")
-def film(_sandbox: Sandbox, request_id: str) -> bytes:
+def content(_sandbox: Sandbox, request_id: str) -> bytes:
     """Return the bytes of the video, fetched by another way."""
     with urlopen(client_of(_sandbox).get_generation(request_id).video_url or "") as answer:
         content: bytes = answer.read()

@@ -1,4 +1,4 @@
-"""What is checked before anything is paid for: destinations and images."""
+"""Checks before submission: destinations and images."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.support.saved_videos import FullStore, names_in
 Attached = Callable[..., str]
 
 
-def test_writable_place_is_left_as_it_was(folder: ObjectStoragePath) -> None:
+def test_check_leaves_no_file(folder: ObjectStoragePath) -> None:
     check_writable(f"{folder}/")
     check_writable(folder / "fox.mp4")
     folder.fs.invalidate_cache()
     assert not folder.exists() or names_in(folder) == []
 
 
-def test_place_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
+def test_unwritable_destination_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for path in (f"file://{tmp_path}/file/fox.mp4", f"file://{tmp_path}/file/", "nonsense://bucket/fox.mp4"):
         with pytest.raises(InvalidRequestError) as caught:
@@ -44,7 +44,7 @@ def test_place_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None
     ],
     ids=["full", "timeout", "forbidden"],
 )
-def test_place_is_checked_with_real_bytes(error: Exception, kind: type[Exception], attached: Attached) -> None:
+def test_check_writes_real_bytes(error: Exception, kind: type[Exception], attached: Attached) -> None:
     url = f"{attached(FullStore(error))}{uuid.uuid4().hex}/fox.mp4"
     with pytest.raises(kind) as caught:
         check_writable(url)
@@ -58,7 +58,7 @@ def test_image_is_read_from_every_store(folder: ObjectStoragePath) -> None:
     assert read_image(str(folder / "cat.png")) == b"\x89PNG\r\n\x1a\n"
 
 
-def test_image_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+def test_unreadable_image_is_refused_by_name(tmp_path: Path) -> None:
     large = tmp_path / "large.png"
     with large.open("wb") as file:
         file.truncate(50 * 1024 * 1024)

@@ -1,4 +1,4 @@
-"""A finished video on its way to its destination: whole or not at all, whatever goes wrong between."""
+"""A finished video is saved whole or not at all, on every kind of store."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ from tests.support.saved_videos import FullStore, check_saved, names_in
 Attached = Callable[..., str]
 
 
-def test_video_lands_whole_under_its_name_alone(
-    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes
+def test_video_is_saved_under_its_name_only(
+    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, content: bytes
 ) -> None:
-    landed = save(client, done, folder / "fox.mp4")
-    check_saved(landed, film)
+    saved = save(client, done, folder / "fox.mp4")
+    check_saved(saved, content)
     assert names_in(folder) == ["fox.mp4"]
 
 
-def test_directory_gives_the_video_the_name_of_its_generation(
-    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes
+def test_video_in_a_directory_is_named_by_its_id(
+    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, content: bytes
 ) -> None:
-    landed = save(client, done, f"{folder}/")
-    check_saved(landed, film)
+    saved = save(client, done, f"{folder}/")
+    check_saved(saved, content)
     assert names_in(folder) == [f"{done.request_id}.mp4"]
 
 
-def test_landing_again_writes_the_same_file(
-    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, film: bytes, sandbox: Sandbox
+def test_saving_again_writes_the_same_file(
+    client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, content: bytes, sandbox: Sandbox
 ) -> None:
     first = save(client, done, folder / "fox.mp4")
     assert save(client, done, folder / "fox.mp4") == first
-    check_saved(first, film)
+    check_saved(first, content)
     assert names_in(folder) == ["fox.mp4"]
     assert len(sandbox.submissions) == 1
 
 
-def test_failed_landing_leaves_an_earlier_file_as_it_was(
+def test_failed_save_keeps_an_earlier_file(
     client: GrokVideoClient, done: Generation, folder: ObjectStoragePath, sandbox: Sandbox
 ) -> None:
     target = folder / "fox.mp4"
@@ -71,17 +71,17 @@ def test_failed_landing_leaves_an_earlier_file_as_it_was(
     assert names_in(folder) == ["fox.mp4"]
 
 
-def test_connection_of_the_store_is_carried_in_the_path(
-    client: GrokVideoClient, done: Generation, film: bytes, attached: Attached
+def test_saved_path_names_the_store_connection(
+    client: GrokVideoClient, done: Generation, content: bytes, attached: Attached
 ) -> None:
     conn_id = attached(MemoryFileSystem()).removeprefix("memory://").removesuffix("@")
-    landed = save(client, done, f"memory://{uuid.uuid4().hex}/fox.mp4", conn_id)
-    assert conn_id in landed.path
-    check_saved(landed, film)
+    saved = save(client, done, f"memory://{uuid.uuid4().hex}/fox.mp4", conn_id)
+    assert conn_id in saved.path
+    check_saved(saved, content)
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "a/b", "..", "a\\b?c#d"])
-def test_id_of_a_generation_names_a_file_and_no_path(name: str, tmp_path: Path) -> None:
+def test_request_id_cannot_leave_the_directory(name: str, tmp_path: Path) -> None:
     target = destination(f"file://{tmp_path}/videos/", name)
     assert Path(target.path).parent == tmp_path / "videos"
     assert target.name.endswith(".mp4")
@@ -107,15 +107,15 @@ class Watched(MemoryFileSystem):
         super().cp_file(path1, path2, **kwargs)
 
 
-def test_final_name_is_there_only_once_the_video_is_whole(
-    client: GrokVideoClient, done: Generation, attached: Attached, film: bytes
+def test_final_name_exists_only_for_a_whole_video(
+    client: GrokVideoClient, done: Generation, attached: Attached, content: bytes
 ) -> None:
     watched = Watched()
     save(client, done, f"{attached(watched)}bucket/fox.mp4")
     ((name,),) = watched.before_copy
     assert Path(name).match(".grokvideo-*.part")
     assert sorted(watched.find("/")) == ["/bucket/fox.mp4"]
-    assert watched.cat_file("/bucket/fox.mp4") == film
+    assert watched.cat_file("/bucket/fox.mp4") == content
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_final_name_is_there_only_once_the_video_is_whole(
         pytest.param(RuntimeError("AccessDenied"), "AccessDenied", id="error-of-the-store's-own"),
     ],
 )
-def test_destination_that_cannot_be_written_is_an_error_in_words(
+def test_unwritable_destination_is_a_clear_error(
     error: Exception, words: str, client: GrokVideoClient, done: Generation, attached: Attached, sandbox: Sandbox
 ) -> None:
     full = FullStore(error)
@@ -139,15 +139,15 @@ def test_destination_that_cannot_be_written_is_an_error_in_words(
     assert len(sandbox.submissions) == 1
 
 
-def test_full_store_is_tried_again_when_there_is_room(
-    client: GrokVideoClient, done: Generation, film: bytes, attached: Attached, caplog: pytest.LogCaptureFixture
+def test_full_store_is_retried(
+    client: GrokVideoClient, done: Generation, content: bytes, attached: Attached, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = attached(FullStore(OSError(errno.ENOSPC, "No space left on device"), times=1))
-    check_saved(save(client, done, f"{url}{uuid.uuid4().hex}/fox.mp4"), film)
+    check_saved(save(client, done, f"{url}{uuid.uuid4().hex}/fox.mp4"), content)
     assert "No space left on device" in caplog.text
 
 
-def test_store_that_refuses_the_file_costs_one_download(
+def test_forbidden_store_costs_one_download(
     client: GrokVideoClient, done: Generation, attached: Attached, sandbox: Sandbox
 ) -> None:
     downloads = len(sandbox.downloads)
@@ -157,16 +157,14 @@ def test_store_that_refuses_the_file_costs_one_download(
     assert len(sandbox.downloads) == downloads + 1
 
 
-def test_destination_below_a_file_is_an_error_in_words(
-    client: GrokVideoClient, done: Generation, tmp_path: Path
-) -> None:
+def test_destination_below_a_file_is_a_clear_error(client: GrokVideoClient, done: Generation, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DownloadError, match="cannot be written"):
         save(client, done, f"file://{tmp_path}/file/fox.mp4")
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_store_that_nobody_knows_is_an_error_in_words(client: GrokVideoClient, done: Generation) -> None:
+def test_unknown_store_is_a_clear_error(client: GrokVideoClient, done: Generation) -> None:
     with pytest.raises((DownloadError, ValueError), match="nonsense"):
         save(client, done, "nonsense://bucket/fox.mp4")
 
@@ -192,14 +190,14 @@ download.CHUNK = 4096
 base_url, key, request_id, path = sys.argv[1:]
 client = GrokVideoClient(Settings(base_url=base_url, api_key=key))
 storage.save(client, client.get_generation(request_id), path)
-print("landed", flush=True)
+print("saved", flush=True)
 """
 
 
-def test_killed_writer_leaves_no_final_name_and_the_next_one_lands(
-    sandbox: Sandbox, client: GrokVideoClient, done: Generation, film: bytes, tmp_path: Path
+def test_next_save_succeeds_after_a_killed_writer(
+    sandbox: Sandbox, client: GrokVideoClient, done: Generation, content: bytes, tmp_path: Path
 ) -> None:
-    sandbox.fault("video", "trickle", bytes_per_second=len(film) / 20)
+    sandbox.fault("video", "trickle", bytes_per_second=len(content) / 20)
     path = f"file://{tmp_path}/fox.mp4"
     root = str(Path(airflow_provider_grokvideo.__file__).parent.parent)
     worker = subprocess.Popen(
@@ -209,14 +207,14 @@ def test_killed_writer_leaves_no_final_name_and_the_next_one_lands(
         env={**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path[1:]])},
     )
     assert worker.stdout is not None
-    said = next(line for line in worker.stdout if line.startswith(("written", "landed")))
+    said = next(line for line in worker.stdout if line.startswith(("written", "saved")))
     worker.send_signal(signal.SIGKILL)
     worker.communicate()
     assert said.startswith("written")
     (left,) = tmp_path.iterdir()
     assert left.match(".grokvideo-*.part")
 
-    check_saved(save(client, done, path), film)
+    check_saved(save(client, done, path), content)
     assert [path.name for path in tmp_path.iterdir()] == ["fox.mp4"]
     assert len(sandbox.submissions) == 1
 
@@ -236,7 +234,7 @@ class Interrupted(MemoryFileSystem):
         raise KeyboardInterrupt
 
 
-def test_interrupted_writer_tidies_up(client: GrokVideoClient, done: Generation, attached: Attached) -> None:
+def test_interrupted_writer_removes_its_file(client: GrokVideoClient, done: Generation, attached: Attached) -> None:
     interrupted, name = Interrupted(), uuid.uuid4().hex
     with pytest.raises(KeyboardInterrupt):
         save(client, done, f"{attached(interrupted)}{name}/fox.mp4")
@@ -273,11 +271,11 @@ def test_memory_does_not_grow_with_the_video(client: GrokVideoClient, tmp_path: 
         url = f"http://127.0.0.1:{server.server_address[1]}/v.mp4"
         tracemalloc.start()
         try:
-            landed = save(client, Generation("large", "done", video_url=url), f"file://{tmp_path}/v.mp4")
+            saved = save(client, Generation("large", "done", video_url=url), f"file://{tmp_path}/v.mp4")
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
             server.shutdown()
-    assert landed.size_bytes > LARGE
-    assert Path(tmp_path / "v.mp4").stat().st_size == landed.size_bytes
+    assert saved.size_bytes > LARGE
+    assert Path(tmp_path / "v.mp4").stat().st_size == saved.size_bytes
     assert peak < 24 * 1024 * 1024

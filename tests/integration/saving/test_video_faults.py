@@ -1,4 +1,4 @@
-"""The host of the video fails: a video is saved whole from a fresh URL, or not at all."""
+"""Faults of the video host: a fresh URL and a whole video, or a clear error and no file."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_that_passes_costs_one_more_download_from_a_fresh_url(
-    fault: str, sandbox: Sandbox, request_id: str, film: bytes, tmp_path: Path
+def test_temporary_fault_costs_one_more_download(
+    fault: str, sandbox: Sandbox, request_id: str, content: bytes, tmp_path: Path
 ) -> None:
     options = {"delay": 60.0} if fault == "slow" else {}
     with client_of(sandbox, request_timeout=0.5 if fault == "slow" else 20.0) as client:
         done = client.get_generation(request_id)
         polls, downloads = len(sandbox.polls), len(sandbox.downloads)
         sandbox.fault("video", fault, **options)
-        check_saved(save(client, done, f"file://{tmp_path}/fox.mp4"), film)
+        check_saved(save(client, done, f"file://{tmp_path}/fox.mp4"), content)
     assert len(sandbox.downloads) == downloads + 2
     assert len(sandbox.polls) == polls + 1
     assert len(sandbox.submissions) == 1
@@ -49,7 +49,7 @@ def test_fault_that_passes_costs_one_more_download_from_a_fresh_url(
 
 
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name != "slow"])
-def test_fault_that_stays_is_an_error_in_words_and_leaves_nothing(
+def test_permanent_fault_is_a_clear_error_without_a_file(
     fault: str, sandbox: Sandbox, client: GrokVideoClient, done: Generation, tmp_path: Path
 ) -> None:
     downloads = len(sandbox.downloads)
@@ -63,18 +63,18 @@ def test_fault_that_stays_is_an_error_in_words_and_leaves_nothing(
     assert "signature" not in str(caught.value)
 
 
-def test_generation_without_url_is_asked_about_first(
-    client: GrokVideoClient, request_id: str, film: bytes, tmp_path: Path
+def test_missing_url_is_requested_first(
+    client: GrokVideoClient, request_id: str, content: bytes, tmp_path: Path
 ) -> None:
-    check_saved(save(client, Generation(request_id, "done"), f"file://{tmp_path}/fox.mp4"), film)
+    check_saved(save(client, Generation(request_id, "done"), f"file://{tmp_path}/fox.mp4"), content)
 
 
-def test_url_that_is_old_is_exchanged_for_a_fresh_one(
-    sandbox: Sandbox, client: GrokVideoClient, done: Generation, film: bytes, tmp_path: Path
+def test_expired_url_is_renewed(
+    sandbox: Sandbox, client: GrokVideoClient, done: Generation, content: bytes, tmp_path: Path
 ) -> None:
     url = (done.video_url or "").replace("signature=", "signature=0")
     stale = Generation(done.request_id, "done", video_url=url)
-    check_saved(save(client, stale, f"file://{tmp_path}/fox.mp4"), film)
+    check_saved(save(client, stale, f"file://{tmp_path}/fox.mp4"), content)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_url_that_is_old_is_exchanged_for_a_fresh_one(
         ("bare_id", "pending"),
     ],
 )
-def test_api_that_names_no_fresh_url_is_an_error_in_words(
+def test_missing_fresh_url_is_a_clear_error(
     fault: str, words: str, sandbox: Sandbox, client: GrokVideoClient, done: Generation, tmp_path: Path
 ) -> None:
     sandbox.fault("video", "expired_url", times=1)
@@ -97,7 +97,7 @@ def test_api_that_names_no_fresh_url_is_an_error_in_words(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_key_is_never_sent_to_the_videos_host(
+def test_key_is_not_sent_to_the_video_host(
     sandbox: Sandbox,
     client: GrokVideoClient,
     done: Generation,
@@ -113,21 +113,19 @@ def test_key_is_never_sent_to_the_videos_host(
     assert [download for download in sandbox.downloads if download["authorization"]] == []
 
 
-def test_certificate_trusted_for_the_api_is_trusted_for_its_videos(
-    ca_file: str, context: ssl.SSLContext, tmp_path: Path
-) -> None:
+def test_ca_file_of_the_api_is_used_for_videos(ca_file: str, context: ssl.SSLContext, tmp_path: Path) -> None:
     with Sandbox(render_seconds=0, ssl_context=context) as secure, client_of(secure, verify=ca_file) as client:
         generation = client.get_generation(client.submit(VideoRequest(prompt="p", duration=1)))
         assert (generation.video_url or "").startswith("https://")
         assert save(client, generation, f"file://{tmp_path}/fox.mp4").size_bytes > 1000
 
 
-def test_untrusted_certificate_of_the_videos_host_is_an_error_in_words(
+def test_untrusted_video_host_is_replaced_by_a_fresh_url(
     client: GrokVideoClient, done: Generation, context: ssl.SSLContext, tmp_path: Path
 ) -> None:
     with Sandbox(ssl_context=context) as secure:
         elsewhere = Generation(done.request_id, "done", video_url=f"{secure.origin}/videos/x.mp4")
-        landed = save(client, elsewhere, f"file://{tmp_path}/fox.mp4")
+        saved = save(client, elsewhere, f"file://{tmp_path}/fox.mp4")
         # The fresh URL is the API's own again.
-        assert landed.size_bytes > 1000
+        assert saved.size_bytes > 1000
         assert secure.downloads == []
