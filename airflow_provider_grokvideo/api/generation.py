@@ -91,7 +91,9 @@ def read_generation(request_id: str, document: object, key: str = "") -> Generat
     if document is None:
         return Generation(request_id, "pending")
     if not isinstance(document, Mapping):
-        raise ServerError(f"the answer is a {type(document).__name__}, not an object", request_id=request_id)
+        raise ServerError(
+            f"a {type(document).__name__}", what="The API did not answer with a JSON object", request_id=request_id
+        )
     layers = _layers(document)
     statuses = [status for layer in layers if (status := clean(_text(layer.get("status")), key, NAME_LIMIT))]
     states = [_STATES.get(_normal(status)) for status in statuses]
