@@ -142,10 +142,10 @@ def timeout_error(
     """Return the error of a wait that reached its timeout before the generation was final."""
     known = [raw_status or "", "" if progress is None else f"{progress} %"]
     last = ", ".join(filter(None, known))
+    status = f"last status: {last}" if last else "no status received yet"
     return GenerationTimeoutError(
-        f"Generation {request_id} is not done after {timeout:g} s ("
-        f"{f'last status: {last}' if last else 'no status received yet'}). It continues and is billed. A retry waits for "
-        "it again and does not pay again.",
+        f"Generation {request_id} is not done after {timeout:g} s ({status}). It continues and is billed. A retry waits "
+        "for it again and does not pay again.",
         request_id=request_id,
     )
 

@@ -16,7 +16,7 @@ from airflow_provider_grokvideo.api.exchange import HTTPRequest, HTTPResponse
 from airflow_provider_grokvideo.api.generation import Generation, is_moderation, read_error, read_generation
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.settings import Settings
-from airflow_provider_grokvideo.api.text import NAME_LIMIT, clean, is_usable_id, shown_id
+from airflow_provider_grokvideo.api.text import MAX_REQUEST_ID, NAME_LIMIT, clean, is_usable_id, shown_id
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
     AuthenticationError,
@@ -87,7 +87,8 @@ def poll_url(settings: Settings, request_id: str) -> str:
     """
     if not is_usable_id(request_id):
         raise InvalidRequestError(
-            f"request_id={shown_id(request_id)!r} is not valid. Use the id of a generation: up to 512 printable characters."
+            f"request_id={shown_id(request_id)!r} is not valid. Use the id of a generation, which has up to "
+            f"{MAX_REQUEST_ID} printable characters."
         )
     return f"{settings.base_url}/videos/{quote(request_id, safe='')}"
 

@@ -50,8 +50,8 @@ class GrokVideoTrigger(BaseTrigger):
         if newer:
             raise TypeError(
                 f"{type(self).__name__} of release {__version__} does not know {', '.join(map(repr, newer))}: a newer "
-                f"airflow-provider-grokvideo deferred this task. Generation {request_id} continues and is billed, and the "
-                "next attempt resumes it. Install the same release on triggerers as on workers."
+                f"airflow-provider-grokvideo deferred this task. Generation {request_id} continues and is billed, and "
+                "the next attempt resumes it. Install the same release on triggerers as on workers."
             )
         super().__init__()
         self.grokvideo_conn_id = grokvideo_conn_id
@@ -84,7 +84,7 @@ class GrokVideoTrigger(BaseTrigger):
         except asyncio.CancelledError:
             # The task is cleared or killed, or the triggerer stops. The API cannot cancel a generation.
             self.log.info(
-                "This wait for generation %s stops. The generation continues and is billed, and the next attempt resumes it",
+                "This wait for generation %s stops. The generation is billed, and the next attempt resumes it",
                 self.request_id,
             )
             raise
