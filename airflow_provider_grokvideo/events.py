@@ -144,8 +144,8 @@ def timeout_error(
     last = ", ".join(filter(None, known))
     status = f"last status: {last}" if last else "no status received yet"
     return GenerationTimeoutError(
-        f"Generation {request_id} is not done after {timeout:g} s ({status}). It continues and is billed. A retry waits "
-        "for it again and does not pay again.",
+        f"Generation {request_id} is not done after {timeout:g} s ({status}). It continues and is billed. A retry "
+        "waits for it again and does not pay again.",
         request_id=request_id,
     )
 

@@ -248,7 +248,7 @@ def read_api_error(
     """
     request_id = request_id and shown_id(request_id, settings.api_key)
     code, message = _error_fields(settings, response)
-    message = message or f"the API answered with {_summarize_body(settings, response)}"
+    message = message or _summarize_body(settings, response)
     status = response.status
     words = f"{code} {message}"
     out_of_credit = bool(_OUT_OF_CREDIT.search(words))
@@ -361,7 +361,7 @@ def _request_ids(document: object) -> list[str]:
 
 
 def _summarize_body(settings: Settings, response: HTTPResponse) -> str:
-    """Return type and first words of a body."""
+    """Return what to say of a body: its type and first words."""
     text = clean(response.body[:4096].decode("utf-8", "replace"), settings.api_key)
     if len(response.body) > 4096:
         # The first half of a key may stand at the end.
@@ -369,7 +369,7 @@ def _summarize_body(settings: Settings, response: HTTPResponse) -> str:
     text = clean(text, limit=_SUMMARY_LIMIT)
     kind = clean(response.headers.get("content-type", "").split(";")[0], settings.api_key, NAME_LIMIT)
     if response.body_error:
-        return f"{kind}, {response.body_error}" if kind else response.body_error
+        return f"it sent {kind or 'a body'}, and {response.body_error}"
     if not text:
-        return "an empty body"
-    return f"{kind}: {text}" if kind else text
+        return "it sent an empty body"
+    return f"it sent {kind}: {text}" if kind else f"it sent: {text}"
