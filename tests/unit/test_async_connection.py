@@ -49,7 +49,7 @@ async def test_what_is_not_found_at_all_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(async_connection, "get_async_connection", missing)
     monkeypatch.setattr(async_connection, "BaseHook", SimpleNamespace(get_connection=never))
 
-    with pytest.raises(InvalidRequestError, match="the connection nowhere is not defined"):
+    with pytest.raises(InvalidRequestError, match="Connection 'nowhere' is not defined"):
         await async_connection.aget_settings("nowhere")
 
 
@@ -76,7 +76,7 @@ async def test_passing_fault_is_an_error_of_the_transport_without_its_text(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(async_connection, "get_async_connection", failing_then_found([error]))
-    with pytest.raises(TransportError, match=f"connection c cannot be looked up now: {type(error).__name__}") as caught:
+    with pytest.raises(TransportError, match="cannot be looked up now") as caught:
         await async_connection.aget_settings("c")
     assert "pa55" not in "".join(traceback.format_exception(caught.value))
     assert caught.value.__context__ is None
