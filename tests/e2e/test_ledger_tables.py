@@ -80,7 +80,7 @@ def test_a_generation_that_the_api_ended_is_named_when_it_is_submitted_again(run
 def test_a_failed_download_is_retried_as_a_download(runs: VideoRuns, videos: Path) -> None:
     run = runs["download-fails"]
     [request_id] = run.ids()
-    assert f"Resuming generation {request_id}; nothing is submitted" in run.log(2)
+    assert f"Resuming generation {request_id}. Nothing is submitted" in run.log(2)
     assert (videos / f"{request_id}.mp4").exists()
 
 

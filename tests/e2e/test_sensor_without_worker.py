@@ -60,7 +60,7 @@ def test_a_bad_end_needs_no_worker_either_and_says_why(airflow, sandbox):
     task = run.task()
     assert (task["state"], was_on_a_worker(task)) == ("failed", False)
     assert json.loads(run.xcom("outcome"))["status"] == "moderated"
-    assert "was refused by content moderation" in run.log()
+    assert "was rejected by content moderation" in run.log()
 
 
 def test_a_wait_that_began_without_a_worker_can_end_on_one(airflow, sandbox):

@@ -267,7 +267,7 @@ def test_answer_that_does_not_come_in_time_is_unknown_and_not_repeated() -> None
 def test_refused_connection_was_never_delivered() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(TransportError, match="Connection refused") as caught:
+    with pytest.raises(TransportError, match="connection refused") as caught:
         submit(port, SMALL)
     assert caught.value.delivered is False
     check_words(caught.value)

@@ -113,7 +113,7 @@ def test_clearing_another_task_after_a_lost_answer_submits_nothing(
     run.clear_another_task().attempt()
 
     assert run.state == "failed"
-    assert "cannot be known" in str(run.error)
+    assert "is unknown, and it may be billed" in str(run.error)
     assert len(sandbox.submissions) == 1
 
 

@@ -258,7 +258,7 @@ def test_url_that_is_old_is_exchanged_for_a_fresh_one(
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("expired", "it is expired"),
+        ("expired", "reports it as expired"),
         ("not_found", "no fresh URL"),
         ("server_error", "no fresh URL"),
         ("bare_id", "pending"),
@@ -406,7 +406,7 @@ def test_destination_below_a_file_is_an_error_in_words(
     client: GrokVideoClient, done: Generation, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DownloadError, match="cannot be written"):
+    with pytest.raises(DownloadError, match="cannot write to"):
         save(client, done, f"file://{tmp_path}/file/fox.mp4")
     assert (tmp_path / "file").read_text() == "in the way"
 

@@ -117,7 +117,7 @@ def test_a_mistake_is_caught_before_anything_is_sent(wrong: dict[str, Any], name
     assert task.state == "failed"
     assert task.attempts == 1
     assert named in str(task.error)
-    assert "allowed: " in str(task.error) or "Cannot " in str(task.error)
+    assert " is not valid. " in str(task.error) or "Cannot " in str(task.error)
     assert (len(sandbox.submissions), len(sandbox.refusals)) == before
 
 
@@ -177,7 +177,12 @@ def test_an_unknown_submission_stops_and_says_what_a_person_can_do(fault: str, s
     task = run(retries=3, prompt=f"unknown {fault}")
 
     assert (task.state, task.attempts) == ("failed", 1)
-    for words in ("cannot be known", "GrokVideoSensor", "clear this task", 'on_unknown_submission="resubmit"'):
+    for words in (
+        "is unknown, and it may be billed",
+        "GrokVideoSensor",
+        "clear this task",
+        'on_unknown_submission="resubmit"',
+    ):
         assert words in str(task.error)
 
     # A worker that dies cannot forbid the retry: the ledger does.
@@ -270,7 +275,7 @@ def test_a_timeout_says_that_the_generation_goes_on_and_a_retry_resumes_it(defer
     assert isinstance(task.error, GenerationTimeoutError)
     request_id = submissions_of(sandbox, prompt)[0]["request_id"]
     assert request_id in str(task.error)
-    assert "goes on and is billed" in str(task.error)
+    assert "continues and is billed" in str(task.error)
 
     sandbox.clear_faults()
     task.run()
@@ -397,7 +402,7 @@ def test_an_unreadable_ledger_stops_the_task_before_it_pays(sandbox, tmp_path: P
 def test_a_wrong_argument_is_refused_when_the_dag_is_read(wrong: dict[str, Any]):
     name, value = next(iter(wrong.items()))
 
-    with pytest.raises(ValueError, match=f"{name}={value!r} is not allowed; allowed: "):
+    with pytest.raises(ValueError, match=f"{name}={value!r} is not valid. Use "):
         generate(**wrong)
 
 

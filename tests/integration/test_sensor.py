@@ -402,4 +402,4 @@ def test_what_is_no_id_is_refused_by_name(mode: str, request_id: Any, sandbox: A
 
     assert isinstance(done.error, AirflowFailException)
     assert "request_id" in str(done.error)
-    assert "XCom" in str(done.error) or "take its key" in str(done.error)
+    assert "XCom" in str(done.error) or "Use its key" in str(done.error)

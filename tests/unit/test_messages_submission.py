@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ import pytest
 from airflow_provider_grokvideo.api import protocol
 from airflow_provider_grokvideo.api.exchange import HTTPResponse
 from airflow_provider_grokvideo.api.request import VideoRequest
+from airflow_provider_grokvideo.api.retry import SUBMISSION_TIMEOUT
 from airflow_provider_grokvideo.api.settings import Settings
+from airflow_provider_grokvideo.api.summary import RequestSummary
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
     AuthenticationError,
@@ -21,7 +25,9 @@ from airflow_provider_grokvideo.exceptions import (
     SubmissionUnknownError,
     TransportError,
 )
-from airflow_provider_grokvideo.submission import unknown_error
+from airflow_provider_grokvideo.ledger import Attempt
+from airflow_provider_grokvideo.ledger_stores import Ledger
+from airflow_provider_grokvideo.submission import PreparedRequest, submit_once, unknown_error
 
 COMET = Settings(api_key="sk-Zq81xTopSecretKey0042", conn_id="x")
 XAI = Settings(base_url="https://api.x.ai/v1", api_key="sk-Zq81xTopSecretKey0042", conn_id="x")
@@ -167,6 +173,30 @@ def test_submission_without_a_response_gets_its_message(
     assert type(lost) is kind
     assert str(lost) == message
     assert not getattr(lost, "delivered", False)
+
+
+@pytest.mark.parametrize(
+    ("sent_before", "tries"), [(0, ""), (4, " after 5 attempts in 25 s")], ids=["first-attempt", "last-attempt"]
+)
+def test_unreachable_api_names_the_attempts(sent_before: int, tries: str) -> None:
+    def submit(_: VideoRequest) -> str:
+        raise protocol.unreachable_error(XAI, "connection refused")
+
+    # Without a retry after the first attempt: no time is left.
+    started = time.time() - 25 if sent_before else time.time() - SUBMISSION_TIMEOUT
+    with pytest.raises(TransportError) as caught:
+        submit_once(
+            SimpleNamespace(client=SimpleNamespace(submit=submit), settings=XAI),  # type: ignore[arg-type]
+            PreparedRequest(VideoRequest(prompt="p"), "f", "here", RequestSummary("m", "generation")),
+            Ledger(None, Attempt()),
+            attempt=sent_before,
+            submit_deadline=started + SUBMISSION_TIMEOUT,
+            max_sleep=5,
+        )
+    assert caught.value.delivered is False
+    assert str(caught.value) == (
+        f"Could not reach https://api.x.ai/v1 (connection 'x'): connection refused{tries}. Nothing was billed."
+    )
 
 
 @pytest.mark.parametrize(
