@@ -261,8 +261,8 @@ class GrokVideoHook(BaseHook):
 def describe(update: Generation | GrokVideoError) -> str:
     """Return the line for the log about a poll."""
     if isinstance(update, GrokVideoError):
-        return f"the last poll failed, asking again: {update}"
+        return f"the last poll failed and is repeated. {update}"
     status = update.raw_status or update.state
     progress = f", {update.progress} %" if update.progress is not None else ""
-    unknown = " (a status this package does not know; waiting on)" if update.is_status_unknown else ""
+    unknown = " (a status this package does not know; it is polled again)" if update.is_status_unknown else ""
     return f"{status}{progress}{unknown}"

@@ -225,8 +225,8 @@ def test_wait_survives_what_passes_and_logs_what_changes(
         assert hook.wait(request_id, poll_interval=0.01, timeout=60).state == "done"
     # Airflow 3 writes what a hook logs itself, Airflow 2 hands it to the logging module.
     written = caplog.text + "".join(capfd.readouterr())
-    assert "a status this package does not know; waiting on" in written
-    assert "the last poll failed, asking again" in written
+    assert "a status this package does not know; it is polled again" in written
+    assert "the last poll failed and is repeated. " in written
     assert KEY not in written
     assert len(sandbox.submissions) == 1
 
