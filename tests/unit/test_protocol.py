@@ -125,7 +125,7 @@ REFUSED: list[tuple[str, Settings, HTTPResponse, type[ApiError], str]] = [
         Rejected,
         "duration",
     ),
-    ("comet-404", COMET, answer(404, HTML, content_type="text/html"), Rejected, "404 text/html"),
+    ("comet-404", COMET, answer(404, HTML, content_type="text/html"), Rejected, "HTTP 404): it sent text/html: "),
     (
         "xai-bad-key-400",
         XAI,
@@ -175,7 +175,7 @@ REFUSED: list[tuple[str, Settings, HTTPResponse, type[ApiError], str]] = [
         COMET,
         answer(301, HTML, location="/login"),
         Rejected,
-        "not followed; check the connection's host",
+        "redirects, which is not followed",
     ),
     ("redirect-307", COMET, answer(307), Rejected, "not followed"),
     ("fastapi-422", COMET, answer(422, {"detail": "prompt too long"}), Rejected, "prompt too long"),
@@ -266,7 +266,7 @@ def test_no_answer_to_a_submission_ends_otherwise(status: int, body: bytes) -> N
     ("body_sent", "kind"), [(True, SubmissionUnknownError), (False, TransportError)], ids=["body-sent", "not-sent"]
 )
 def test_lost_submission_is_judged_by_whether_its_body_was_sent(body_sent: bool, kind: type[GrokVideoError]) -> None:
-    error = protocol.submission_transport_error("connection reset", body_sent=body_sent)
+    error = protocol.submission_transport_error(COMET, "connection reset", body_sent=body_sent)
     assert type(error) is kind
     assert "connection reset" in str(error)
     assert not getattr(error, "delivered", False)
@@ -468,10 +468,10 @@ def test_models_are_asked_for_at_the_origin(base_url: str, url: str) -> None:
     ("key", "words"),
     [
         ("", "no API key"),
-        ("sk with space", "copy it again"),
-        ("sk\nnewline", "copy it again"),
-        ("sk-clé", "copy it again"),
-        ("sk\x00", "copy it again"),
+        ("sk with space", "Copy it again"),
+        ("sk\nnewline", "Copy it again"),
+        ("sk-clé", "Copy it again"),
+        ("sk\x00", "Copy it again"),
     ],
     ids=["missing", "space", "newline", "accent", "nul"],
 )
@@ -502,19 +502,19 @@ def test_models_are_listed_by_name() -> None:
 
 @pytest.mark.parametrize("body", [b'{"data": {}}', b'{"object": "list"}', b"{}"])
 def test_answer_without_a_list_of_models_is_an_error(body: bytes) -> None:
-    with pytest.raises(ServerError, match="not a list of models"):
+    with pytest.raises(ServerError, match="not answer with a list of models"):
         protocol.read_models(COMET, answer(200, body))
 
 
 @pytest.mark.parametrize("piece", [b"[],", b"{},", b"0,", b'"[",'])
 def test_document_of_too_many_items_is_not_parsed(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     body = b'{"status": "pending", "more": [' + piece * 50_000 + b"0]}"
-    with pytest.raises(ServerError, match="not JSON"):
+    with pytest.raises(ServerError, match="not answer with JSON"):
         protocol.read_poll(COMET, "r1", answer(200, body))
     assert protocol.read_poll(COMET, "r1", answer(200, body.replace(piece, b"", 30_000))).state == "pending"
 
 
 @pytest.mark.parametrize("body", [b"", HTML, b"[]"], ids=["empty", "html", "list"])
 def test_models_that_are_no_json_object_are_an_error_of_the_server(body: bytes) -> None:
-    with pytest.raises(ServerError, match="not JSON"):
+    with pytest.raises(ServerError, match="not answer with JSON"):
         protocol.read_models(COMET, answer(200, body))
