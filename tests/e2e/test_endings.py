@@ -47,7 +47,7 @@ def test_failed_task_shows_its_message(name: str, endings: VideoRuns) -> None:
 
 
 def test_failed_generation_names_what_it_cost(endings: VideoRuns) -> None:
-    assert "it cost 0." in endings["moderated"].log()
+    assert "It cost 0." in endings["moderated"].log()
 
 
 def test_success_stores_id_and_result(endings: VideoRuns) -> None:
