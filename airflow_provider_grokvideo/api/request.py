@@ -23,17 +23,15 @@ from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, DURATIONS, RESO
 from airflow_provider_grokvideo.api.redaction import invalid_field
 from airflow_provider_grokvideo.api.validation import (
     validate_audios,
-    validate_choice,
     validate_duration,
     validate_extra,
-    validate_flag,
     validate_image,
     validate_images,
     validate_keyframes,
     validate_storage_options,
-    validate_text,
     validate_upload_url,
 )
+from airflow_provider_grokvideo.api.values import validate_choice, validate_flag, validate_text
 
 __all__ = ["DEFAULT_MODEL", "Kind", "VideoRequest"]
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_grokvideo.api.models import not_offered_hint, unknown_name_hint
-from airflow_provider_grokvideo.api.validation import validate_for_model
 from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
@@ -113,6 +112,7 @@ class GrokVideoHook(BaseHook):
 
         :raises InvalidRequestError: names the field, the value and what to use instead.
         """
+        from airflow_provider_grokvideo.api.validation import validate_for_model
         from airflow_provider_grokvideo.storage import read_image
 
         request = request.with_model(self.default_model)

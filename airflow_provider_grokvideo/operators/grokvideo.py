@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_grokvideo.api.redaction import invalid_field
-from airflow_provider_grokvideo.api.validation import validate_seconds
+from airflow_provider_grokvideo.api.values import validate_seconds
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, GrokVideoRequestLink
 from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin
@@ -27,23 +27,9 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.ledger import OnUnknownSubmission
 
 _REQUEST_FIELDS = (
-    "prompt",
-    "model",
-    "duration",
-    "aspect_ratio",
-    "resolution",
-    "image",
-    "last_frame",
-    "keyframes",
-    "reference_images",
-    "reference_audios",
-    "video",
-    "generate_audio",
-    "upload_url",
-    "storage_options",
-    "user",
-    "extra",
-)
+    "prompt", "model", "duration", "aspect_ratio", "resolution", "image", "last_frame", "keyframes", "reference_images",
+    "reference_audios", "video", "generate_audio", "upload_url", "storage_options", "user", "extra",
+)  # fmt: skip
 
 
 class GrokVideoOperator(MaskedFieldsMixin, OpenLineageMixin, BaseOperator):
@@ -67,13 +53,8 @@ class GrokVideoOperator(MaskedFieldsMixin, OpenLineageMixin, BaseOperator):
 
     kind: ClassVar[Kind] = "generation"
     template_fields: Sequence[str] = (
-        *_REQUEST_FIELDS,
-        "grokvideo_conn_id",
-        "output_path",
-        "output_conn_id",
-        "ledger_path",
-        "max_cost_usd",
-    )
+        *_REQUEST_FIELDS, "grokvideo_conn_id", "output_path", "output_conn_id", "ledger_path", "max_cost_usd",
+    )  # fmt: skip
     template_fields_renderers = {"extra": "json"}
     operator_extra_links = (GrokVideoLink(), GrokVideoRequestLink())
     ui_color = "#1d1d28"

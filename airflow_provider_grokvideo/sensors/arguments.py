@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_grokvideo.api.redaction import invalid_field
-from airflow_provider_grokvideo.api.validation import validate_seconds
+from airflow_provider_grokvideo.api.values import validate_seconds
 
 POLL_INTERVAL = 5.0
 """Seconds between two polls if neither ``poll_interval`` nor ``poke_interval`` is given."""

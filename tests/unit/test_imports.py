@@ -64,7 +64,7 @@ class Blocker:
 
 sys.meta_path.insert(0, Blocker())
 from {PACKAGE}.api import aio, client, connections, exchange, generation, media, models, network, polling, protocol
-from {PACKAGE}.api import rate_limit, redaction, request, retry, settings, summary, text, transport, validation
+from {PACKAGE}.api import rate_limit, redaction, request, retry, settings, summary, text, transport, validation, values
 call = protocol.submit_request(settings.Settings(api_key="k"), request.VideoRequest(prompt="p"))
 print(call.url, "airflow" in sys.modules)
 """

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo.api.request import VideoRequest
-from airflow_provider_grokvideo.api.validation import validate_seconds
+from airflow_provider_grokvideo.api.values import validate_seconds
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 from tests.support.request_fields import (
     IMAGE_URL,

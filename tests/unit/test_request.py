@@ -12,7 +12,8 @@ import pytest
 
 from airflow_provider_grokvideo.api.models import ASPECT_RATIOS, DEFAULT_MODEL, RESOLUTIONS, XAI_ASPECT_RATIOS
 from airflow_provider_grokvideo.api.request import VideoRequest
-from airflow_provider_grokvideo.api.validation import validate_for_model, validate_seconds
+from airflow_provider_grokvideo.api.validation import validate_for_model
+from airflow_provider_grokvideo.api.values import validate_seconds
 from tests.support.request_fields import (
     IMAGE_URL,
     LATE_MODEL,
