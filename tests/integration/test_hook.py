@@ -54,7 +54,7 @@ def test_video_from_request_to_file(envelope: Any, connect: Connect, tmp_path: P
         assert [download["authorization"] for download in sandbox.downloads] == [False]
 
 
-def test_xai_is_spoken_where_the_host_is_xais(sandbox: Sandbox, connect: Connect) -> None:
+def test_xai_host_uses_the_xai_api(sandbox: Sandbox, connect: Connect) -> None:
     hook = connect(sandbox.xai_base_url)
     assert hook.settings.is_xai
     request_id = hook.submit(VideoRequest(prompt="p", duration=1, aspect_ratio="21:9"))
@@ -86,7 +86,7 @@ def test_stored_video_can_be_extended_by_its_file_id(sandbox: Sandbox, connect: 
 
 
 @pytest.mark.parametrize("dialect", ["base_url", "xai_base_url"], ids=["comet", "xai"])
-def test_rejected_model_is_answered_with_the_nearest_known_name(
+def test_rejected_model_error_suggests_the_nearest_name(
     dialect: str,
     sandbox: Sandbox,
     connect: Connect,
@@ -103,7 +103,7 @@ def test_rejected_model_is_answered_with_the_nearest_known_name(
     assert sandbox.submissions == []
 
 
-def test_what_the_api_does_not_offer_is_not_sent(hook: GrokVideoHook, sandbox: Sandbox) -> None:
+def test_unsupported_request_is_not_sent(hook: GrokVideoHook, sandbox: Sandbox) -> None:
     with pytest.raises(InvalidRequestError, match="only xAI has more"):
         hook.submit(VideoRequest(prompt="p", aspect_ratio="21:9"))
     assert (sandbox.submissions, sandbox.refusals) == ([], [])
@@ -134,7 +134,7 @@ SUBMIT_FAULTS: list[tuple[str, dict[str, Any], type[GrokVideoError], int]] = [
 @pytest.mark.parametrize(
     ("fault", "options", "kind", "accepted"), SUBMIT_FAULTS, ids=[case[0] for case in SUBMIT_FAULTS]
 )
-def test_failed_submission_is_judged_and_sent_once(
+def test_failed_submission_is_sent_once(
     fault: str,
     options: dict[str, Any],
     kind: type[GrokVideoError],
@@ -184,7 +184,7 @@ POLL_FAULTS: list[tuple[str, str | type[GrokVideoError]]] = [
 
 
 @pytest.mark.parametrize("envelope", ["raw", "wrapped", "xai"])
-def test_every_answer_to_a_poll_is_read_alike_by_both_clients(envelope: Any, connect: Connect) -> None:
+def test_both_clients_read_each_poll_response_alike(envelope: Any, connect: Connect) -> None:
     """One API for the whole table: starting one per row would take longer than all the rows."""
     with Sandbox(render_seconds=0, envelope=envelope, api_key=KEY) as sandbox:
         hook = connect(sandbox.base_url, request_timeout=0.5)
@@ -212,7 +212,7 @@ def asked(ask: Callable[[str], Any], request_id: str) -> str | type[GrokVideoErr
     return state
 
 
-def test_wait_survives_what_passes_and_logs_what_changes(
+def test_wait_continues_after_failed_polls_and_logs_changes(
     hook: GrokVideoHook,
     sandbox: Sandbox,
     caplog: pytest.LogCaptureFixture,
@@ -240,7 +240,7 @@ def test_wait_ends_at_its_deadline(connect: Connect) -> None:
         assert request_id in str(caught.value)
 
 
-def test_wait_looks_the_key_up_again_before_it_fails(sandbox: Sandbox, connect: Connect) -> None:
+def test_wait_rereads_the_key_before_it_fails(sandbox: Sandbox, connect: Connect) -> None:
     hook = connect(sandbox.base_url)
     request_id = hook.submit(PROMPT)
     rotated = connect(sandbox.base_url, password="sk-old")

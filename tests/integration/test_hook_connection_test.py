@@ -19,7 +19,7 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def test_good_connection_says_what_it_offers_and_costs_nothing(hook: GrokVideoHook, sandbox: Sandbox) -> None:
+def test_connection_test_lists_models_and_costs_nothing(hook: GrokVideoHook, sandbox: Sandbox) -> None:
     good, message = hook.test_connection()
     assert good
     assert message == (
@@ -38,7 +38,7 @@ def test_good_connection_says_what_it_offers_and_costs_nothing(hook: GrokVideoHo
         ("sora-2", False, "'sora-2', is not offered to this key."),
     ],
 )
-def test_model_of_the_connection_that_is_not_offered_is_told(
+def test_unavailable_connection_model_fails_the_connection_test(
     model: str, good: bool, words: str | None, sandbox: Sandbox, connect: Connect
 ) -> None:
     works, message = connect(sandbox.base_url, model=model).test_connection()
@@ -55,7 +55,7 @@ def test_model_of_the_connection_that_is_not_offered_is_told(
     [(["grok-imagine-video-1.5", "grok-4"], True), (["grok-4"], False), (["grok-imagine-video"], False)],
     ids=["another-video-model", "no-video-model", "the-default"],
 )
-def test_default_model_that_is_not_offered_is_told(
+def test_unavailable_default_model_fails_the_connection_test(
     offered: list[str], said: bool, hook: GrokVideoHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hook.client, "list_models", lambda: offered)
@@ -75,7 +75,7 @@ def test_default_model_that_is_not_offered_is_told(
     ],
     ids=["missing", "empty", "with-space", "refused"],
 )
-def test_bad_key_is_told_in_words(
+def test_rejected_key_fails_the_connection_test(
     password: str | None, words: str, dialect: str, sandbox: Sandbox, connect: Connect
 ) -> None:
     good, message = connect(getattr(sandbox, dialect), password=password).test_connection()
@@ -96,7 +96,7 @@ def test_bad_key_is_told_in_words(
         ("slow", "timed out while waiting for the answer"),
     ],
 )
-def test_bad_answer_is_told_in_words(fault: str, words: str, sandbox: Sandbox, connect: Connect) -> None:
+def test_invalid_response_fails_the_connection_test(fault: str, words: str, sandbox: Sandbox, connect: Connect) -> None:
     hook = connect(sandbox.base_url, request_timeout=0.3 if fault == "slow" else 20)
     sandbox.fault("models", fault)
     good, message = hook.test_connection()
@@ -113,14 +113,16 @@ def test_bad_answer_is_told_in_words(fault: str, words: str, sandbox: Sandbox, c
         pytest.param(lambda: "ftp://api.x.ai", f"Connection '{NAME}': host='ftp://api.x.ai'", id="wrong-scheme"),
     ],
 )
-def test_bad_host_is_told_in_words(host: Callable[[], str], words: str, connect: Connect) -> None:
+def test_invalid_host_fails_the_connection_test(host: Callable[[], str], words: str, connect: Connect) -> None:
     good, message = connect(host()).test_connection()
     assert not good
     assert words in message
     assert f"onnection '{NAME}'" in message
 
 
-def test_untrusted_certificate_is_told_in_words(context: ssl.SSLContext, ca_file: str, connect: Connect) -> None:
+def test_untrusted_certificate_fails_the_connection_test(
+    context: ssl.SSLContext, ca_file: str, connect: Connect
+) -> None:
     with Sandbox(api_key=KEY, ssl_context=context) as sandbox:
         good, message = connect(sandbox.base_url).test_connection()
         assert not good

@@ -47,7 +47,7 @@ def test_image_path_is_sent_as_a_data_uri(hook: GrokVideoHook, sandbox: Sandbox,
     ],
     ids=["missing", "text-called-png", "gif-called-png", "50-MB"],
 )
-def test_unfit_image_is_refused_before_a_request_is_sent(
+def test_invalid_image_is_refused_before_sending(
     content: bytes | None, words: str, hook: GrokVideoHook, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     path = tmp_path / "cat.png"

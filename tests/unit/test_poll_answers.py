@@ -62,7 +62,7 @@ POLL_ERRORS: list[tuple[str, Settings, HTTPResponse, type[ApiError]]] = [
 @pytest.mark.parametrize(
     ("settings", "given_answer", "kind"), [case[1:] for case in POLL_ERRORS], ids=[case[0] for case in POLL_ERRORS]
 )
-def test_poll_error_is_typed_and_names_the_generation(
+def test_poll_error_has_a_type_and_the_request_id(
     settings: Settings, given_answer: HTTPResponse, kind: type[ApiError]
 ) -> None:
     with pytest.raises(ApiError) as caught:
@@ -73,7 +73,7 @@ def test_poll_error_is_typed_and_names_the_generation(
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])
-def test_moderation_as_an_error_is_a_final_state_with_its_cost(status: int) -> None:
+def test_moderation_error_is_a_final_state_with_its_cost(status: int) -> None:
     body = {
         "code": "imagine:content-moderated",
         "error": "Generated video rejected by content moderation.",
@@ -87,7 +87,7 @@ def test_moderation_as_an_error_is_a_final_state_with_its_cost(status: int) -> N
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
-def test_empty_answer_is_pending(status: int) -> None:
+def test_empty_response_is_pending(status: int) -> None:
     assert protocol.read_poll(XAI, ID, answer(status, b" \n")).state == "pending"
 
 

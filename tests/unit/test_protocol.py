@@ -61,7 +61,7 @@ def test_poll_is_a_get_below_the_base_url(settings: Settings, request_id: str, u
         ("http://127.0.0.1:8080/grok/v1", "http://127.0.0.1:8080/v1/models"),
     ],
 )
-def test_models_are_asked_for_at_the_origin(base_url: str, url: str) -> None:
+def test_models_request_uses_the_origin(base_url: str, url: str) -> None:
     assert protocol.models_request(Settings(base_url=base_url, api_key=KEY)).url == url
 
 
@@ -76,7 +76,7 @@ def test_models_are_asked_for_at_the_origin(base_url: str, url: str) -> None:
     ],
     ids=["missing", "space", "newline", "accent", "nul"],
 )
-def test_key_that_cannot_be_sent_is_refused_before_anything_is(key: str, words: str) -> None:
+def test_unsendable_key_is_refused_before_sending(key: str, words: str) -> None:
     with pytest.raises(AuthenticationError, match=words) as caught:
         protocol.submit_request(Settings(api_key=key), VideoRequest(prompt="p"))
     assert caught.value.status is None
@@ -92,7 +92,7 @@ def test_key_that_cannot_be_sent_is_refused_before_anything_is(key: str, words: 
         ("http://127.0.0.1:1/v1", True),
     ],
 )
-def test_dialect_is_told_from_the_address(base_url: str, is_xai: bool) -> None:
+def test_host_selects_the_api(base_url: str, is_xai: bool) -> None:
     assert Settings(base_url=base_url).is_xai is is_xai
 
 
@@ -102,13 +102,13 @@ def test_models_are_listed_by_name() -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"data": {}}', b'{"object": "list"}', b"{}"])
-def test_answer_without_a_list_of_models_is_an_error(body: bytes) -> None:
+def test_response_without_a_list_of_models_is_an_error(body: bytes) -> None:
     with pytest.raises(ServerError, match="not answer with a list of models"):
         protocol.read_models(COMET, answer(200, body))
 
 
 @pytest.mark.parametrize("body", [b"", HTML, b"[]"], ids=["empty", "html", "list"])
-def test_models_that_are_no_json_object_are_an_error_of_the_server(body: bytes) -> None:
+def test_models_response_without_json_object_is_a_server_error(body: bytes) -> None:
     with pytest.raises(ServerError, match="not answer with JSON"):
         protocol.read_models(COMET, answer(200, body))
 
@@ -118,7 +118,7 @@ def test_models_that_are_no_json_object_are_an_error_of_the_server(body: bytes) 
 
 @pytest.mark.parametrize("padding", [0, 100, 180, 195, 390, 490, 4090])
 @pytest.mark.parametrize("shape", ["json", "text", "code"])
-def test_key_that_the_api_echoes_is_in_no_message_not_even_in_part(padding: int, shape: str) -> None:
+def test_echoed_key_is_in_no_message(padding: int, shape: str) -> None:
     text = "x" * padding + KEY + " is not welcome"
     body: Any = {"json": comet(text), "text": text.encode(), "code": xai("no", text)}[shape]
     for read in (protocol.read_submission, protocol.read_models):

@@ -70,7 +70,7 @@ from tests.support.request_fields import (
         pytest.param(edit(model="grok-imagine-video-2"), False, id="edit-on-a-model-nobody-knows-yet"),
     ],
 )
-def test_what_an_api_or_model_offers_passes(given_fields: dict[str, Any], xai: bool) -> None:
+def test_supported_request_is_accepted(given_fields: dict[str, Any], xai: bool) -> None:
     request = VideoRequest(**given_fields).with_model(None)
     validate_for_model(request, xai=xai)
     assert request.model
@@ -163,7 +163,7 @@ def test_what_an_api_or_model_offers_passes(given_fields: dict[str, Any], xai: b
         ),
     ],
 )
-def test_body_holds_every_field_and_nothing_else(given_fields: dict[str, Any], path: str, body: dict[str, Any]) -> None:
+def test_body_contains_exactly_the_given_fields(given_fields: dict[str, Any], path: str, body: dict[str, Any]) -> None:
     request = VideoRequest(**given_fields)
     assert request.path == path
     assert request.body() == body
@@ -188,7 +188,7 @@ def test_every_documented_ratio_passes(ratio: str) -> None:
     assert VideoRequest(prompt="p", aspect_ratio=ratio).body()["aspect_ratio"] == ratio
 
 
-def test_ratios_and_resolutions_are_those_of_the_api_page() -> None:
+def test_ratios_and_resolutions_match_the_api_page() -> None:
     assert ASPECT_RATIOS == ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
     assert RESOLUTIONS == ("480p", "720p", "1080p")
 
@@ -199,7 +199,7 @@ def test_size_passes_with_a_warning() -> None:
     assert request.body()["size"] == "848x480"
 
 
-def test_nothing_else_warns() -> None:
+def test_request_without_size_does_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert VideoRequest(**fields(extra={"seed": 3})).body()["seed"] == 3
@@ -217,7 +217,7 @@ def test_from_fields_makes_the_same_request() -> None:
         pytest.param(None, None, DEFAULT_MODEL, id="default-last"),
     ],
 )
-def test_model_is_settled(own: str | None, connection: str | None, settled: str) -> None:
+def test_with_model_sets_the_model(own: str | None, connection: str | None, settled: str) -> None:
     assert VideoRequest(prompt="p", model=own).with_model(connection).model == settled
 
 
@@ -226,7 +226,7 @@ def test_model_is_settled(own: str | None, connection: str | None, settled: str)
     [[IMAGE_URL, PNG_URI], (IMAGE_URL, PNG_URI), Lazy([IMAGE_URL, PNG_URI]), iter([IMAGE_URL, PNG_URI])],
     ids=["list", "tuple", "lazy", "iterator"],
 )
-def test_references_are_any_list_like_value_and_keep_their_order(references: Any) -> None:
+def test_references_accept_any_list_and_keep_its_order(references: Any) -> None:
     request = VideoRequest(prompt="p", reference_images=references)
     assert request.body()["reference_images"] == [{"url": IMAGE_URL}, {"url": PNG_URI}]
     assert request == VideoRequest(prompt="p", reference_images=[IMAGE_URL, PNG_URI])
@@ -234,7 +234,7 @@ def test_references_are_any_list_like_value_and_keep_their_order(references: Any
 
 @pytest.mark.parametrize("empty", [[], (), Lazy([]), iter([])], ids=["list", "tuple", "lazy", "iterator"])
 @pytest.mark.parametrize("name", ["reference_images", "reference_audios", "keyframes"])
-def test_empty_list_is_as_good_as_none(name: str, empty: Any) -> None:
+def test_empty_list_equals_none(name: str, empty: Any) -> None:
     assert VideoRequest(prompt="p", **{name: empty}) == VideoRequest(prompt="p")
 
 

@@ -64,12 +64,12 @@ def test_fingerprint_is_the_same_for_the_same_video(one: dict[str, Any], other: 
     ],
     ids=lambda other: "-".join(str(name) for name in other if name != "prompt") or "prompt",
 )
-def test_fingerprint_differs_where_the_video_would(other: dict[str, Any]) -> None:
+def test_fingerprint_differs_for_another_video(other: dict[str, Any]) -> None:
     assert fingerprint_request(VideoRequest(**fields())) != fingerprint_request(VideoRequest(**other))
 
 
 @given(st.text(min_size=1).filter(str.strip))
-def test_any_prompt_has_a_fingerprint_and_survives_the_wire(prompt: str) -> None:
+def test_any_prompt_has_a_fingerprint_and_is_sent_unchanged(prompt: str) -> None:
     request = VideoRequest(prompt=prompt)
     assert json.loads(json.dumps(request.body()).encode())["prompt"] == prompt
     assert fingerprint_request(request) == fingerprint_request(VideoRequest(prompt=prompt))

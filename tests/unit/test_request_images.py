@@ -48,7 +48,7 @@ def test_image_path_becomes_a_data_uri_typed_by_content(content: bytes, mime_typ
     assert sent == f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
 
 
-def test_paths_in_every_field_are_read_under_their_own_names() -> None:
+def test_paths_are_read_by_field_name() -> None:
     asked = []
 
     def read(path: str, name: str) -> bytes:
@@ -74,7 +74,7 @@ def test_paths_in_every_field_are_read_under_their_own_names() -> None:
     assert body["reference_images"] == [{"url": IMAGE_URL}, {"url": PNG_URI}]
 
 
-def test_reference_paths_become_data_uris_under_their_own_names() -> None:
+def test_reference_paths_become_data_uris() -> None:
     asked = []
 
     def read(path: str, name: str) -> bytes:
@@ -102,14 +102,14 @@ def test_reference_paths_become_data_uris_under_their_own_names() -> None:
     ],
     ids=["text", "empty", *OTHER_FORMATS, "too-large"],
 )
-def test_image_file_that_the_api_does_not_take_gets_its_message(content: bytes, message: str) -> None:
+def test_unsupported_image_file_is_refused(content: bytes, message: str) -> None:
     request = VideoRequest(prompt="p", reference_images=["/data/cat.png"])
     with pytest.raises(InvalidRequestError) as caught:
         request.with_inlined_images(lambda *_: content)
     assert str(caught.value) == f"reference_images[0]='/data/cat.png' is not valid. {message}"
 
 
-def test_data_uri_above_the_limit_gets_its_message() -> None:
+def test_data_uri_above_the_limit_is_refused() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         VideoRequest(prompt="p", image="data:image/png;base64," + "A" * (MAX_IMAGE_BYTES // 3 * 4 + 8))
     assert str(caught.value) == (
@@ -118,7 +118,7 @@ def test_data_uri_above_the_limit_gets_its_message() -> None:
 
 
 @pytest.mark.parametrize("media", ["/data/cat.png", {"url": "/data/cat.png"}], ids=["path", "mapping"])
-def test_path_that_was_not_read_is_never_sent(media: Any) -> None:
+def test_unread_path_is_never_sent(media: Any) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         VideoRequest(prompt="p", image=media).body()
     assert str(caught.value) == "image='/data/cat.png' is not valid. Read its content first (with_inlined_images)."

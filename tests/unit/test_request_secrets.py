@@ -49,7 +49,7 @@ SECRET = "c2VjcmV0"  # also valid base64
         ),
     ],
 )
-def test_message_holds_no_signature_and_no_image(given_fields: dict[str, Any]) -> None:
+def test_message_contains_no_signature_and_no_image(given_fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         VideoRequest(**given_fields)
     assert SECRET not in str(caught.value)
@@ -67,7 +67,7 @@ names = st.sampled_from([field.name for field in dataclasses.fields(VideoRequest
 
 
 @given(st.dictionaries(names, any_json | st.sampled_from([IMAGE_URL, PNG_URI, "8", "edit", "16:9"]), max_size=6))
-def test_whatever_is_given_is_refused_in_words_or_can_be_sent(given_fields: dict[str, Any]) -> None:
+def test_any_value_is_refused_or_can_be_sent(given_fields: dict[str, Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

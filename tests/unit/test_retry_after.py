@@ -42,7 +42,7 @@ def test_retry_after_may_be_a_date() -> None:
     assert 4000 < asked <= 5001
 
 
-def test_rate_limit_error_carries_retry_after() -> None:
+def test_rate_limit_error_has_retry_after() -> None:
     with pytest.raises(RateLimitError) as caught:
         protocol.read_submission(COMET, answer(429, comet("slow down"), retry_after="7"))
     assert caught.value.retry_after == 7.0

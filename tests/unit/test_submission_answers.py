@@ -184,7 +184,7 @@ def test_accepted_submission_gives_its_id(status: int, body: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "given_answer", "kind", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )
-def test_refused_submission_is_a_final_clear_error(
+def test_rejected_submission_is_a_typed_error(
     settings: Settings, given_answer: HTTPResponse, kind: type[ApiError], words: str
 ) -> None:
     with pytest.raises(ApiError) as caught:
@@ -198,7 +198,7 @@ def test_refused_submission_is_a_final_clear_error(
 @pytest.mark.parametrize(
     ("settings", "given_answer"), [case[1:] for case in UNKNOWN], ids=[case[0] for case in UNKNOWN]
 )
-def test_submission_that_may_have_been_accepted_is_unknown(settings: Settings, given_answer: HTTPResponse) -> None:
+def test_possibly_accepted_submission_is_unknown(settings: Settings, given_answer: HTTPResponse) -> None:
     with pytest.raises(SubmissionUnknownError) as caught:
         protocol.read_submission(settings, given_answer)
     assert f"HTTP {given_answer.status}" in str(caught.value)
@@ -212,7 +212,7 @@ documents = st.recursive(
 
 
 @given(st.integers(100, 599), st.binary(max_size=120) | documents.map(lambda value: json.dumps(value).encode()))
-def test_no_answer_to_a_submission_ends_otherwise(status: int, body: bytes) -> None:
+def test_every_submission_response_has_a_known_outcome(status: int, body: bytes) -> None:
     try:
         request_id = protocol.read_submission(COMET, HTTPResponse(status, {}, body))
     except ApiError as error:
@@ -229,7 +229,7 @@ def test_no_answer_to_a_submission_ends_otherwise(status: int, body: bytes) -> N
 @pytest.mark.parametrize(
     ("body_sent", "kind"), [(True, SubmissionUnknownError), (False, TransportError)], ids=["body-sent", "not-sent"]
 )
-def test_lost_submission_is_judged_by_whether_its_body_was_sent(body_sent: bool, kind: type[GrokVideoError]) -> None:
+def test_lost_submission_is_unknown_once_its_body_was_sent(body_sent: bool, kind: type[GrokVideoError]) -> None:
     error = protocol.submission_transport_error(COMET, "connection reset", body_sent=body_sent)
     assert type(error) is kind
     assert "connection reset" in str(error)
