@@ -1,4 +1,4 @@
-"""Images, videos and audio as a request names them: URL, data URI, stored file, or path."""
+"""Images, videos and audio in a request: URL, data URI, stored file, or path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ Media = str | Mapping[str, Any] | os.PathLike[str]
 MediaKind = Literal["image", "video", "audio"]
 
 MAX_IMAGE_BYTES = 15 * 1024 * 1024
-"""Base64 makes this 20 MiB, the largest message xAI's own clients may send."""
+"""In base64 this is 20 MiB, the largest message of xAI's own clients."""
+USE_SMALLER_IMAGE = f"Use an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB."
 
 _ACCEPTED_IMAGES = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp"}
 _FTYP_IMAGES = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "HEIC")
@@ -29,11 +30,11 @@ _IMAGE_STARTS: tuple[tuple[bytes, str], ...] = (
     (b"<svg", "SVG"),
 )
 _IMAGE_HEAD = 32
-"""Bytes that tell the format."""
+"""Number of bytes that identify the format."""
 
 
 def image_format(head: bytes) -> str | None:
-    """Return the name of an image's format, told from its first bytes, or ``None``."""
+    """Return the name of an image's format by its first bytes, or ``None``."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     if head[4:8] == b"ftyp":
@@ -42,12 +43,12 @@ def image_format(head: bytes) -> str | None:
 
 
 def image_data_uri(content: bytes, *, name: str = "image", given: str = "") -> str:
-    """Return the data URI of an image, its type taken from the content.
+    """Return the data URI of an image, with the type of its content.
 
-    :raises InvalidRequestError: the content is no JPEG, PNG or WebP image, or is too large.
+    :raises InvalidRequestError: the content is not a JPEG, PNG or WebP image, or is too large.
     """
     if len(content) > MAX_IMAGE_BYTES:
-        raise invalid_field(name, given, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid_field(name, given, USE_SMALLER_IMAGE)
     mime_type = _image_type(name, given, content)
     return f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
 
@@ -56,8 +57,8 @@ def _image_type(name: str, given: str, content: bytes) -> str:
     found = image_format(content[:_IMAGE_HEAD])
     if found in _ACCEPTED_IMAGES:
         return _ACCEPTED_IMAGES[found]
-    about = f"its content is {found}" if found else "its content is not JPEG, PNG or WebP"
-    raise invalid_field(name, given, f"a JPEG, PNG or WebP image; {about}. Convert it")
+    about = f"Its content is {found}." if found else "Its content is not an image in a known format."
+    raise invalid_field(name, given, f"{about} Convert it to JPEG, PNG or WebP.")
 
 
 def is_web_url(value: object) -> bool:
@@ -74,8 +75,8 @@ def is_web_url(value: object) -> bool:
 def path_text(value: object) -> str | None:
     """Return the text of a path object, or ``None`` for anything else.
 
-    ``ObjectStoragePath`` and other paths of universal_pathlib are no ``os.PathLike`` in all versions; their text
-    holds the store and its connection.
+    ``ObjectStoragePath`` and other paths of universal_pathlib are not ``os.PathLike`` in all versions; their text
+    contains the store and its connection.
     """
     if isinstance(value, str | bytes | Mapping):
         return None
@@ -87,7 +88,7 @@ def path_text(value: object) -> str | None:
 def validate_media(name: str, media: object, what: MediaKind) -> str | Mapping[str, str]:
     """Return the media as text or ``{"file_id": …}``; ``{"url": …}`` as the URL alone, a path object as its text.
 
-    :raises InvalidRequestError: it is none.
+    :raises InvalidRequestError: it is not a medium.
     """
     if isinstance(media, Mapping):
         if set(media) == {"url"}:
@@ -95,16 +96,19 @@ def validate_media(name: str, media: object, what: MediaKind) -> str | Mapping[s
         elif what != "audio" and set(media) == {"file_id"} and _is_text(media["file_id"]):
             return {"file_id": media["file_id"]}
         else:
-            raise invalid_field(name, media, "{'url': …} or {'file_id': …}")
+            raise invalid_field(name, media, "Use {'url': …} or {'file_id': …}.")
     media = path_text(media) or media
-    path_too = ", or a path to read it from" if what == "image" else "; a path is not: the API fetches it itself"
-    allowed = f"an http(s) URL or a base64 data URI of the {what}{path_too}"
+    advice = (
+        "Use an http(s) URL, a base64 data URI or a path of the image."
+        if what == "image"
+        else f"Use an http(s) URL or a base64 data URI of the {what}, not a path: the API fetches it itself."
+    )
     if not isinstance(media, str) or not media.strip():
-        raise invalid_field(name, media, allowed)
+        raise invalid_field(name, media, advice)
     if media.lower().startswith("data:"):
         _check_data_uri(name, media, what)
     elif not is_web_url(media) and (what != "image" or media.lower().startswith(("http:", "https:"))):
-        raise invalid_field(name, media, allowed)
+        raise invalid_field(name, media, advice)
     return media
 
 
@@ -114,33 +118,33 @@ def _is_text(value: object) -> bool:
 
 def _check_data_uri(name: str, uri: str, what: MediaKind) -> None:
     head, comma, content = uri.partition(",")
-    allowed = f"data:{what}/…;base64,<base64 of the {what}>"
+    advice = f"Use data:{what}/…;base64,<base64 of the {what}>."
     if not comma or not head.lower().startswith(f"data:{what}/") or not head.lower().endswith(";base64"):
-        raise invalid_field(name, uri, allowed)
+        raise invalid_field(name, uri, advice)
     if what == "image" and len(content) > MAX_IMAGE_BYTES * 4 // 3 + 4:
-        raise invalid_field(name, uri, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid_field(name, uri, USE_SMALLER_IMAGE)
     try:
         decoded = base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError):
-        raise invalid_field(name, uri, allowed) from None
+        raise invalid_field(name, uri, advice) from None
     if not decoded:
-        raise invalid_field(name, uri, allowed)
+        raise invalid_field(name, uri, advice)
     if what == "image":
         _image_type(name, uri, decoded)
 
 
 def is_path(media: object) -> bool:
-    """Return whether a medium is named by a path, which is to be read before it is sent."""
+    """Return whether a medium is a path, whose content must be read before the submission."""
     return isinstance(media, str) and not media.lower().startswith("data:") and not is_web_url(media)
 
 
 def media_to_json(media: object) -> dict[str, Any] | None:
-    """Return a validated medium as the API takes it."""
+    """Return a validated medium in the form of the API."""
     if media is None:
         return None
     return dict(media) if isinstance(media, Mapping) else {"url": str(media)}
 
 
 def without_query(url: object) -> str:
-    """Return a URL without what may be a signature."""
+    """Return a URL without query and fragment, which can contain a signature."""
     return str(url).split("?", 1)[0].split("#", 1)[0]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_grokvideo.api.redaction import invalid_field
-from airflow_provider_grokvideo.api.validation import validate_seconds
+from airflow_provider_grokvideo.api.values import validate_seconds
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink
 from airflow_provider_grokvideo.utils.masking import MaskedFieldsMixin
@@ -27,23 +27,9 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.ledger import OnUnknownSubmission
 
 _REQUEST_FIELDS = (
-    "prompt",
-    "model",
-    "duration",
-    "aspect_ratio",
-    "resolution",
-    "image",
-    "last_frame",
-    "keyframes",
-    "reference_images",
-    "reference_audios",
-    "video",
-    "generate_audio",
-    "upload_url",
-    "storage_options",
-    "user",
-    "extra",
-)
+    "prompt", "model", "duration", "aspect_ratio", "resolution", "image", "last_frame", "keyframes", "reference_images",
+    "reference_audios", "video", "generate_audio", "upload_url", "storage_options", "user", "extra",
+)  # fmt: skip
 
 
 class GrokVideoOperator(MaskedFieldsMixin, OpenLineageMixin, BaseOperator):
@@ -67,13 +53,8 @@ class GrokVideoOperator(MaskedFieldsMixin, OpenLineageMixin, BaseOperator):
 
     kind: ClassVar[Kind] = "generation"
     template_fields: Sequence[str] = (
-        *_REQUEST_FIELDS,
-        "grokvideo_conn_id",
-        "output_path",
-        "output_conn_id",
-        "ledger_path",
-        "max_cost_usd",
-    )
+        *_REQUEST_FIELDS, "grokvideo_conn_id", "output_path", "output_conn_id", "ledger_path", "max_cost_usd",
+    )  # fmt: skip
     template_fields_renderers = {"extra": "json"}
     operator_extra_links = (GrokVideoLink(),)
     ui_color = "#1d1d28"
@@ -112,7 +93,7 @@ class GrokVideoOperator(MaskedFieldsMixin, OpenLineageMixin, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if on_unknown_submission not in {"fail", "resubmit"}:
-            raise invalid_field("on_unknown_submission", on_unknown_submission, "fail or resubmit")
+            raise invalid_field("on_unknown_submission", on_unknown_submission, "Use fail or resubmit.")
         self.prompt = prompt
         self.model = model
         self.duration = duration
@@ -211,7 +192,7 @@ class GrokVideoOperator(MaskedFieldsMixin, OpenLineageMixin, BaseOperator):
         """Log that the generation continues: the API cannot cancel it."""
         if self.request_id:
             self.log.warning(
-                "Killed while generation %s is under way. It is not cancelled and is billed; a retry resumes it",
+                "Killing this task does not cancel generation %s. It is billed, and the next attempt resumes it.",
                 self.request_id,
             )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator
 
-from airflow_provider_grokvideo.api.validation import validate_seconds
+from airflow_provider_grokvideo.api.values import validate_seconds
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink
 from airflow_provider_grokvideo.sensors.arguments import intervals

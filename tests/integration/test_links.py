@@ -1,4 +1,4 @@
-"""The link "Video" of a task: there as soon as there is something behind it, and not before."""
+"""The link "Video" of a task: it exists as soon as it has a target."""
 
 from __future__ import annotations
 
@@ -13,24 +13,18 @@ from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from airflow_provider_grokvideo.utils.preview import is_preview_enabled
 from tests.integration.conftest import KEY
 from tests.support.task_run import TaskRun
+from tests.support.video_tasks import video_task
 
 REQUEST, VIDEO = links.GrokVideoRequestLink(), links.GrokVideoLink()
 HAS_PREVIEW = is_preview_enabled()
-
-
-def task(kind: type = GrokVideoGenerateOperator, **kwargs: Any) -> TaskRun:
-    fields = {"task_id": "task", "poll_interval": 0.05, "timeout": 20, **kwargs}
-    if kind is GrokVideoGenerateOperator:
-        fields = {"prompt": "A lake", "duration": 1, **fields}
-    return TaskRun(lambda: kind(**fields))
 
 
 def links_of(run: TaskRun) -> dict[str, Any]:
     return {key: value for key, value in run.xcoms.items() if key.startswith("_link")}
 
 
-def test_link_is_there_while_the_task_waits(sandbox: Any) -> None:
-    run = task()
+def test_link_exists_while_the_task_waits(sandbox: Any) -> None:
+    run = video_task()
     seen: list[dict[str, Any]] = []
     make = run.make
 
@@ -45,17 +39,17 @@ def test_link_is_there_while_the_task_waits(sandbox: Any) -> None:
     assert set(seen[0]) == ({VIDEO.xcom_key} if HAS_PREVIEW else set())
 
 
-def test_a_finished_task_links_to_its_tab_or_video(sandbox: Any) -> None:
-    run = task().run()
+def test_finished_task_links_to_its_tab_or_video(sandbox: Any) -> None:
+    run = video_task().run()
 
     url = "/dags/dag/runs/manual__1/tasks/task/plugin/grokvideo" if HAS_PREVIEW else run.result["video_url"]
     assert links_of(run) == {VIDEO.xcom_key: url}
 
 
-def test_a_mapped_task_links_to_its_own_tab(sandbox: Any) -> None:
+def test_mapped_task_links_to_its_own_tab(sandbox: Any) -> None:
     if not HAS_PREVIEW:
         pytest.skip("there is no tab before Airflow 3.1")
-    run = task()
+    run = video_task()
     run.map_index = 7
     run.run_id = "scheduled__2026-01-01T00:00:00+00:00"
     run.run()
@@ -64,7 +58,7 @@ def test_a_mapped_task_links_to_its_own_tab(sandbox: Any) -> None:
     assert url == "/dags/dag/runs/scheduled__2026-01-01T00%3A00%3A00%2B00%3A00/tasks/task/mapped/7/plugin/grokvideo"
 
 
-def test_the_tab_lies_behind_the_base_path(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preview_link_has_the_base_path(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.com/air/flow/")
     monkeypatch.setattr(links, "is_preview_enabled", lambda: True)
     context = {"ti": SimpleNamespace(dag_id="dag", run_id="run", task_id="task", map_index=-1)}
@@ -72,19 +66,19 @@ def test_the_tab_lies_behind_the_base_path(sandbox: Any, monkeypatch: pytest.Mon
     assert links.preview_url(context) == "/air/flow/dags/dag/runs/run/tasks/task/plugin/grokvideo"
 
 
-def test_without_the_tab_the_video_is_linked_once_it_is_there(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_airflow_without_the_tab_links_the_finished_video(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__PREVIEW", "False")
 
-    done, refused = task().run(), task(prompt="A crowd #moderated").run()
+    done, refused = video_task().run(), video_task(prompt="A crowd #moderated").run()
 
     assert links_of(done) == {VIDEO.xcom_key: done.result["video_url"]}
     assert links_of(refused) == {}
 
 
-def test_the_sensor_has_it_too(sandbox: Any) -> None:
-    request_id = task(wait_for_completion=False).run().result["request_id"]
+def test_sensor_has_the_link(sandbox: Any) -> None:
+    request_id = video_task(wait_for_completion=False).run().result["request_id"]
 
-    run = task(GrokVideoSensor, request_id=request_id).run()
+    run = video_task(GrokVideoSensor, request_id=request_id).run()
 
     assert set(links_of(run)) == {VIDEO.xcom_key}
 
@@ -94,15 +88,15 @@ def test_no_link_opens_the_api_itself(kind: Any) -> None:
     assert [link.name for link in kind.operator_extra_links] == ["Video"]
 
 
-def test_a_task_that_submitted_nothing_has_none(sandbox: Any) -> None:
-    run = task(duration=99).run()
+def test_task_without_submission_has_no_link(sandbox: Any) -> None:
+    run = video_task(duration=99).run()
 
     assert run.state == "failed"
     assert links_of(run) == {}
 
 
 @pytest.mark.parametrize("link", [REQUEST, VIDEO], ids=lambda link: link.name)
-def test_a_link_without_a_stored_url_is_empty(link: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_link_without_a_stored_url_is_empty(link: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for stored, url in ((None, ""), ("https://example.com/v", "https://example.com/v"), ({"odd": 1}, "")):
         monkeypatch.setattr(links, "XCom", SimpleNamespace(get_value=lambda stored=stored, **_: stored))
         assert link.get_link(SimpleNamespace(), ti_key=SimpleNamespace()) == url
@@ -111,10 +105,10 @@ def test_a_link_without_a_stored_url_is_empty(link: Any, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     "stored", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "/\\evil.example", "x"]
 )
-def test_link_that_a_browser_should_not_follow_is_empty(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsafe_link_is_empty(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "XCom", SimpleNamespace(get_value=lambda **_: stored))
     assert VIDEO.get_link(SimpleNamespace(), ti_key=SimpleNamespace()) == ""
 
 
-def test_no_link_holds_a_secret(sandbox: Any) -> None:
-    assert KEY not in str(links_of(task().run()))
+def test_links_hold_no_secret(sandbox: Any) -> None:
+    assert KEY not in str(links_of(video_task().run()))
