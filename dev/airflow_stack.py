@@ -84,9 +84,11 @@ class AirflowStack:
         port: int | None = None,
         template: Path | None = None,
         on_wait: Callable[[str], None] = lambda what: None,
+        niceness: int = 0,
     ) -> None:
         """:param template: a migrated SQLite database to copy; where there is none yet, it is kept there.
         :param on_wait: is told what is awaited.
+        :param niceness: of all components but the API server, which takes longest to start.
         """
         self.home = home.resolve()
         self.dags_folder = dags_folder.resolve()
@@ -115,6 +117,7 @@ class AirflowStack:
         self._api_server = api_server
         self._template = template
         self._on_wait = on_wait
+        self._niceness = niceness
         self._signals = SignalsAsExceptions()
 
     # -- the life of the stack
@@ -196,6 +199,9 @@ class AirflowStack:
         if not self._api_server:
             return
         self._wait_for(self._api_answers, "the API server to answer")
+        if self.major >= 3:
+            # It is built by the first call, which takes seconds: not a task's.
+            self._wait_for(self._execution_api_answers, "the API for tasks to be built")
         for name in names[1:]:
             self._wait_for(lambda name=name: self._jobs(name, since), f"{name} to report itself")
 
@@ -270,7 +276,10 @@ class AirflowStack:
             env["AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT"] = str(free_port())
             env["AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT"] = str(free_port())
         log = self.home / "logs" / f"{name}.log"
-        self.children[name] = Child(name, self._command(*self._component(component, name)), env, log, self.home)
+        command = self._command(*self._component(component, name))
+        if self._niceness and component != "api-server":
+            command = ["nice", "-n", str(self._niceness), *command]
+        self.children[name] = Child(name, command, env, log, self.home)
 
     def _component(self, component: str, name: str) -> list[str]:
         if component == "api-server" and self.major < 3:
@@ -298,6 +307,12 @@ class AirflowStack:
     def _api_answers(self) -> bool:
         self.client.login()
         return self.client.health()["metadatabase"]["status"] == "healthy"
+
+    def _execution_api_answers(self) -> bool:
+        http = requests.Session()
+        http.trust_env = False
+        with http:
+            return http.get(f"{self.base_url}/execution/health", timeout=START_TIMEOUT).ok
 
     def _jobs(self, component: str, since: datetime) -> bool:
         """Whether a component of this kind has written its first heartbeat since then."""
