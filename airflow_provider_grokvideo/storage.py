@@ -156,8 +156,11 @@ def check_writable(path: StorePath, conn_id: str | None = None) -> None:
     except GrokVideoError:
         raise
     except Exception as error:  # each filesystem raises its own errors
-        message = f"Cannot write to output_path={_quoted(path)}: {sentence(describe(error))} Nothing was billed."
-        raise _fault(error, message) from error
+        advice = "" if can_pass(error) else " Use a directory that every worker may write to."
+        reason = sentence(describe(error))
+        raise _fault(
+            error, f"Cannot write to output_path={_quoted(path)}: {reason} Nothing was billed.{advice}"
+        ) from error
 
 
 def read_image(path: StorePath, name: str = "image") -> bytes:
@@ -173,7 +176,8 @@ def read_image(path: StorePath, name: str = "image") -> bytes:
             content: bytes = file.read(MAX_IMAGE_BYTES + 1)
     except Exception as error:  # each filesystem raises its own errors
         reason = describe(error, is_local=_file(opened).is_local)
-        raise _fault(error, f"Cannot read {name} {_quoted(path)}: {sentence(reason)}") from error
+        advice = "" if can_pass(error) else " Use a path that every worker can read."
+        raise _fault(error, f"Cannot read {name} {_quoted(path)}: {sentence(reason)}{advice}") from error
     if len(content) > MAX_IMAGE_BYTES:
         raise invalid_field(name, str(path), USE_SMALLER_IMAGE)
     return content

@@ -8,8 +8,10 @@ with AirflowStack(home, dags_folder) as airflow:
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +34,15 @@ from dev.processes import (
 )
 from dev.sandbox_process import SandboxProcess
 
-__all__ = ["AirflowApiError", "AirflowClient", "AirflowStack", "SandboxProcess", "StackError", "wait_until"]
+__all__ = [
+    "AirflowApiError",
+    "AirflowClient",
+    "AirflowStack",
+    "SandboxProcess",
+    "StackError",
+    "template_database",
+    "wait_until",
+]
 
 JOB_TYPES = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob", "dag-processor": "DagProcessorJob"}
 # The words in its log that tell that a component is at work which the database does not list.
@@ -42,6 +52,20 @@ START_TIMEOUT = 180
 STOP_TIMEOUT = 2.5
 
 TaskProcess = Literal["runner", "supervisor"]
+
+
+def template_database(folder: Path) -> Path:
+    """Return where a folder keeps the migrated database of this interpreter's Airflow."""
+    return folder / f"airflow-{version('apache-airflow')}.db"
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a SQLite database; the target exists completely or not at all."""
+    part = target.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(part)) as new:
+        old.backup(new)
+    part.replace(target)
 
 
 class AirflowStack:
@@ -58,7 +82,14 @@ class AirflowStack:
         executor: str | None = None,
         password: str = "admin",
         port: int | None = None,
+        template: Path | None = None,
+        on_wait: Callable[[str], None] = lambda what: None,
+        niceness: int = 0,
     ) -> None:
+        """:param template: a migrated SQLite database to copy; where there is none yet, it is kept there.
+        :param on_wait: is told what is awaited.
+        :param niceness: of all components but the API server, which takes longest to start.
+        """
         self.home = home.resolve()
         self.dags_folder = dags_folder.resolve()
         self.major = int(version("apache-airflow").split(".")[0])
@@ -84,6 +115,9 @@ class AirflowStack:
         self.client = AirflowClient(self.base_url, USERNAME, password, major=self.major)
         self.children: dict[str, Child] = {}
         self._api_server = api_server
+        self._template = template
+        self._on_wait = on_wait
+        self._niceness = niceness
         self._signals = SignalsAsExceptions()
 
     # -- the life of the stack
@@ -136,12 +170,24 @@ class AirflowStack:
             passwords = self.home / "passwords.json"
             passwords.touch(mode=0o600)
             passwords.write_text(json.dumps({USERNAME: self.password}))
-        self.run("db", "migrate")
+        self._migrate()
         if self.major < 3 and self._api_server:
             # fmt: off
             self.run("users", "create", "-u", USERNAME, "-p", self.password, "-r", "Admin",
                      "-f", "Local", "-l", "Admin", "-e", "admin@localhost")
             # fmt: on
+
+    def _migrate(self) -> None:
+        database = self.home / "airflow.db"
+        if self._template and self._template.exists():
+            copy_database(self._template, database)
+            return
+        self._on_wait(
+            "airflow db migrate, once for this version of Airflow" if self._template else "airflow db migrate"
+        )
+        self.run("db", "migrate")
+        if self._template:
+            copy_database(database, self._template)
 
     def _start_all(self) -> None:
         since = datetime.now(UTC)
@@ -153,6 +199,9 @@ class AirflowStack:
         if not self._api_server:
             return
         self._wait_for(self._api_answers, "the API server to answer")
+        if self.major >= 3:
+            # It is built by the first call, which takes seconds: not a task's.
+            self._wait_for(self._execution_api_answers, "the API for tasks to be built")
         for name in names[1:]:
             self._wait_for(lambda name=name: self._jobs(name, since), f"{name} to report itself")
 
@@ -227,7 +276,10 @@ class AirflowStack:
             env["AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT"] = str(free_port())
             env["AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT"] = str(free_port())
         log = self.home / "logs" / f"{name}.log"
-        self.children[name] = Child(name, self._command(*self._component(component, name)), env, log, self.home)
+        command = self._command(*self._component(component, name))
+        if self._niceness and component != "api-server":
+            command = ["nice", "-n", str(self._niceness), *command]
+        self.children[name] = Child(name, command, env, log, self.home)
 
     def _component(self, component: str, name: str) -> list[str]:
         if component == "api-server" and self.major < 3:
@@ -241,6 +293,8 @@ class AirflowStack:
         ]  # fmt: skip
 
     def _wait_for(self, probe: Any, what: str) -> None:
+        self._on_wait(f"waiting for {what}")
+
         def checked() -> Any:
             self.check()
             try:
@@ -253,6 +307,12 @@ class AirflowStack:
     def _api_answers(self) -> bool:
         self.client.login()
         return self.client.health()["metadatabase"]["status"] == "healthy"
+
+    def _execution_api_answers(self) -> bool:
+        http = requests.Session()
+        http.trust_env = False
+        with http:
+            return http.get(f"{self.base_url}/execution/health", timeout=START_TIMEOUT).ok
 
     def _jobs(self, component: str, since: datetime) -> bool:
         """Whether a component of this kind has written its first heartbeat since then."""

@@ -2,14 +2,17 @@
 
 The event of the asset carries the result of the task that made it. The alias stands for the saved file itself, whose
 name is known at run time only. On Airflow 2 assets are called datasets.
+
+Look at *Assets*: the event of ``grokvideo://videos/trailer`` has the result and starts the consumer.
 """
 
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias, task
+from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias, Param, task
 
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 
@@ -23,13 +26,25 @@ with DAG(
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1),
     catchup=False,
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=30)},
+    params={
+        "prompt": Param(
+            "A trailer: a train crosses a viaduct in fog",
+            type="string",
+            minLength=1,
+            description="What to film. In the sandbox, add #failed or #moderated to see a failure.",
+        ),
+        "duration": Param(3, type="integer", minimum=1, maximum=15, description="Seconds; each second is billed."),
+        "resolution": Param("480p", type="string", enum=["480p", "720p"], description="720p costs more."),
+    },
     tags=["grokvideo"],
     doc_md=__doc__,
 ):
     GrokVideoGenerateOperator(
         task_id="generate",
-        prompt="A trailer: a train crosses a viaduct in fog",
-        duration=3,
+        prompt="{{ params.prompt }}",
+        duration="{{ params.duration }}",
+        resolution="{{ params.resolution }}",
         output_path=OUTPUT + "trailers/",
         poll_interval=2,
         outlets=[trailer, trailer_files],

@@ -2,6 +2,8 @@
 
 A retry resumes the generation that the failed attempt has paid for. It submits again only where the API itself
 ended that generation as failed or expired.
+
+Look at *Rendered Templates* of the task: prompt and path carry the day of the run.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import os
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 
@@ -23,14 +25,24 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=2), "retry_exponential_backoff": True},
+    params={
+        "prompt": Param(
+            "Opening shot of a weather report: sunrise over a city, slow aerial shot",
+            type="string",
+            minLength=1,
+            description="What to film. In the sandbox, add #failed or #moderated to see a failure.",
+        ),
+        "duration": Param(6, type="integer", minimum=1, maximum=15, description="Seconds; each second is billed."),
+        "resolution": Param("480p", type="string", enum=["480p", "720p"], description="720p costs more."),
+    },
     tags=["grokvideo"],
     doc_md=__doc__,
 ):
     GrokVideoGenerateOperator(
         task_id="weather_opener",
-        prompt="Opening shot of a weather report for {{ ds }}: sunrise over a city, slow aerial shot",
-        duration=6,
-        resolution="720p",
+        prompt="{{ params.prompt }}, {{ ds }}",
+        duration="{{ params.duration }}",
+        resolution="{{ params.resolution }}",
         output_path=OUTPUT + "weather/{{ ds }}.mp4",
         poll_interval=2,
     )

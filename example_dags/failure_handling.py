@@ -1,11 +1,14 @@
 """A refused prompt goes one way, a finished video the other.
 
 In the sandbox the hashtag in the prompt decides how the generation ends: try #failed or #expired, or none.
+
+Look at the graph: ``publish`` or ``explain`` has run, and the log of ``explain`` has the reason.
 """
 
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, Param, task
@@ -20,14 +23,23 @@ with DAG(
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1),
     catchup=False,
-    params={"prompt": Param("A crowd in a stadium #moderated", type="string", minLength=1)},
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=30)},
+    params={
+        "prompt": Param(
+            "A crowd in a stadium #moderated",
+            type="string",
+            minLength=1,
+            description="What to film. In the sandbox, add #failed or #moderated to see a failure.",
+        ),
+        "duration": Param(3, type="integer", minimum=1, maximum=15, description="Seconds; each second is billed."),
+    },
     tags=["grokvideo"],
     doc_md=__doc__,
 ):
     generate = GrokVideoGenerateOperator(
         task_id="generate",
         prompt="{{ params.prompt }}",
-        duration=3,
+        duration="{{ params.duration }}",
         output_path=OUTPUT,
         poll_interval=2,
     )

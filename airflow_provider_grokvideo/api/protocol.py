@@ -41,6 +41,8 @@ _BAD_KEY = re.compile(r"incorrect api key|invalid api key|no credentials|invalid
 _NOT_FOUND = re.compile(r"task_not_exist|not[ _-]?found|no deferred video|does not exist", re.I)
 _FINAL_SERVER_CODES = frozenset({"invalid_request", "model_not_found"})
 """Codes of CometAPI's 500 (missing field) and 503 (unknown model) for a submission that was not accepted."""
+_NO_SUCH_PATH = frozenset({404, 405})
+"""Statuses of a web server that does not have the path or the method of a submission."""
 _TIMED_OUT = frozenset({408, 499})
 """Statuses below 500 of a server or gateway that has ended the request itself."""
 _SUMMARY_LIMIT = 200
@@ -151,10 +153,17 @@ def unreachable_error(settings: Settings, reason: str, tries: str = "") -> Trans
     :param tries: how often and how long it was tried, e.g. ``" after 5 attempts in 25 s"``.
     """
     return TransportError(
-        f"Could not reach {settings.base_url} ({settings.connection}): {reason}{tries}. Nothing was billed.",
+        f"Could not reach {settings.base_url} ({settings.connection}): {reason}{tries}. Nothing was billed. "
+        + _reach_advice(settings),
         delivered=False,
         reason=reason,
     )
+
+
+def _reach_advice(settings: Settings) -> str:
+    if urlsplit(settings.base_url).hostname in {"127.0.0.1", "::1", "localhost"}:
+        return "Check that the server, e.g. the sandbox, is running."
+    return f"Check the host of {settings.connection}, the network and the proxy."
 
 
 def _unknown(reason: str) -> SubmissionUnknownError:
@@ -248,6 +257,7 @@ def read_api_error(
     """
     request_id = request_id and shown_id(request_id, settings.api_key)
     code, message = _error_fields(settings, response)
+    is_foreign = not (code or message)
     message = message or _summarize_body(settings, response)
     status = response.status
     words = f"{code} {message}"
@@ -286,6 +296,12 @@ def read_api_error(
         kind, what, advice = (
             RequestRejectedError,
             f"The API at {settings.base_url} redirects, which is not followed",
+            f"Check the host of {settings.connection}.",
+        )
+    elif status in _NO_SUCH_PATH and is_foreign:
+        kind, what, advice = (
+            RequestRejectedError,
+            f"There is no video API at {settings.base_url}",
             f"Check the host of {settings.connection}.",
         )
     elif status in _TIMED_OUT or (status >= 500 and not (code in _FINAL_SERVER_CODES and request_id is None)):

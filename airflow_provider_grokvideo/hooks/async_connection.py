@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError, InvalidRequestError, TransportError
-from airflow_provider_grokvideo.hooks.connection import settings_of
+from airflow_provider_grokvideo.hooks.connection import settings_of, undefined_connection
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -78,9 +78,7 @@ async def _look_up(conn_id: str) -> Settings:
     except GrokVideoError:
         raise
     except AirflowNotFoundException as error:
-        raise InvalidRequestError(
-            f"Connection {conn_id!r} is not defined. Create it, or give all processes the same secrets backend."
-        ) from error
+        raise InvalidRequestError(undefined_connection(conn_id)) from error
     except Exception as error:  # from the database, the API server, or any secrets backend
         reason = type(error).__name__
         is_malformed = isinstance(error, ValueError)

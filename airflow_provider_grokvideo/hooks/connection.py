@@ -50,6 +50,11 @@ def settings_of(connection: Connection) -> Settings:
         )
 
 
+def undefined_connection(conn_id: str) -> str:
+    """Return the message for a connection that does not exist."""
+    return f"Connection {conn_id!r} is not defined. Create it, or give all processes the same secrets backend."
+
+
 def default_model(settings: Settings) -> str:
     """Return the model of requests that name none: the connection's, else the package's."""
     return settings.model or DEFAULT_MODEL

@@ -6,7 +6,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_grokvideo.api.models import not_offered_hint, unknown_name_hint
 from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
@@ -17,7 +17,13 @@ from airflow_provider_grokvideo.exceptions import (
     ServerError,
     TransportError,
 )
-from airflow_provider_grokvideo.hooks.connection import default_model, ledger_path_of, prices_of, settings_of
+from airflow_provider_grokvideo.hooks.connection import (
+    default_model,
+    ledger_path_of,
+    prices_of,
+    settings_of,
+    undefined_connection,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection, ObjectStoragePath
@@ -67,8 +73,14 @@ class GrokVideoHook(BaseHook):
 
     @cached_property
     def connection(self) -> Connection:
-        """The Airflow connection, looked up once."""
-        return self.get_connection(self.grokvideo_conn_id)
+        """The Airflow connection, looked up once.
+
+        :raises AirflowNotFoundException: it is not defined. A retry can help: secrets backends fail for a while.
+        """
+        try:
+            return self.get_connection(self.grokvideo_conn_id)
+        except AirflowNotFoundException as error:
+            raise AirflowNotFoundException(undefined_connection(self.grokvideo_conn_id)) from error
 
     @cached_property
     def settings(self) -> Settings:

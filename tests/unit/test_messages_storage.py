@@ -21,6 +21,8 @@ ONE_NAME = (
     "nothing behind it, and on SFTP and FTP any '?'."
 )
 
+USE_READABLE = "Use a path that every worker can read."
+
 
 def call(act: Callable[[], Any]) -> GrokVideoError:
     """Return the error that a call ends with."""
@@ -32,13 +34,13 @@ def call(act: Callable[[], Any]) -> GrokVideoError:
 def test_image_that_is_missing_gets_its_message(tmp_path: Path) -> None:
     error = call(lambda: storage.read_image(f"{tmp_path}/cat.png"))
     assert type(error) is InvalidRequestError
-    assert str(error) == f"Cannot read image '{tmp_path}/cat.png': no such file on this worker."
+    assert str(error) == f"Cannot read image '{tmp_path}/cat.png': no such file on this worker. {USE_READABLE}"
 
 
 def test_image_that_is_a_directory_gets_its_message(tmp_path: Path) -> None:
     error = call(lambda: storage.read_image(str(tmp_path), "reference_images[2]"))
     assert type(error) is InvalidRequestError
-    assert str(error) == f"Cannot read reference_images[2] '{tmp_path}': it is a directory."
+    assert str(error) == f"Cannot read reference_images[2] '{tmp_path}': it is a directory. {USE_READABLE}"
 
 
 def test_image_that_is_too_large_gets_its_message(tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_destination_below_a_file_gets_its_message(tmp_path: Path) -> None:
     assert type(error) is InvalidRequestError
     assert str(error) == (
         f"Cannot write to output_path='{tmp_path}/file/x.mp4': a part of the path is a file, not a directory. "
-        "Nothing was billed."
+        "Nothing was billed. Use a directory that every worker may write to."
     )
 
 

@@ -32,6 +32,7 @@ from airflow_provider_grokvideo.submission import PreparedRequest, submit_once, 
 COMET = Settings(api_key="sk-Zq81xTopSecretKey0042", conn_id="x")
 XAI = Settings(base_url="https://api.x.ai/v1", api_key="sk-Zq81xTopSecretKey0042", conn_id="x")
 HTML = b"<html>oh</html>"
+CHECK_HOST = "Check the host of connection 'x', the network and the proxy."
 
 
 def answer(status: int, body: Any = b"", **headers: str) -> HTTPResponse:
@@ -90,6 +91,12 @@ REJECTED: list[tuple[HTTPResponse, type[ApiError], str]] = [
         RequestRejectedError,
         "The API rejected the request of connection 'x' (HTTP 413): it sent text/html: <html>oh</html>. "
         "Nothing was billed.",
+    ),
+    (
+        answer(404, HTML),
+        RequestRejectedError,
+        "There is no video API at https://api.x.ai/v1 (HTTP 404): it sent: <html>oh</html>. Nothing was billed. "
+        "Check the host of connection 'x'.",
     ),
     (
         answer(301, location="/login"),
@@ -155,7 +162,8 @@ def test_unknown_outcome_tells_a_person_what_to_do(base_url: str, console: str) 
         (
             False,
             TransportError,
-            "Could not reach https://api.x.ai/v1 (connection 'x'): connection refused. Nothing was billed.",
+            "Could not reach https://api.x.ai/v1 (connection 'x'): connection refused. Nothing was billed. "
+            f"{CHECK_HOST}",
         ),
         (
             True,
@@ -195,7 +203,8 @@ def test_unreachable_api_names_the_attempts(sent_before: int, tries: str) -> Non
         )
     assert caught.value.delivered is False
     assert str(caught.value) == (
-        f"Could not reach https://api.x.ai/v1 (connection 'x'): connection refused{tries}. Nothing was billed."
+        f"Could not reach https://api.x.ai/v1 (connection 'x'): connection refused{tries}. Nothing was billed. "
+        f"{CHECK_HOST}"
     )
 
 
@@ -215,3 +224,11 @@ def test_key_that_cannot_be_sent_gets_its_message(key: str, message: str) -> Non
         protocol.submit_request(Settings(api_key=key, conn_id="x"), VideoRequest(prompt="p"))
     assert caught.value.status is None
     assert str(caught.value) == message
+
+
+def test_unreachable_server_on_this_machine_may_not_run() -> None:
+    local = Settings(base_url="http://127.0.0.1:8765/grok/v1", conn_id="x")
+    assert str(protocol.unreachable_error(local, "connection refused")) == (
+        "Could not reach http://127.0.0.1:8765/grok/v1 (connection 'x'): connection refused. Nothing was billed. "
+        "Check that the server, e.g. the sandbox, is running."
+    )

@@ -49,7 +49,7 @@ def test_check_writes_real_bytes(error: Exception, kind: type[Exception], attach
     with pytest.raises(kind) as caught:
         check_writable(url)
     assert str(caught.value).startswith(f"Cannot write to output_path='{url}': ")
-    assert str(caught.value).endswith("Nothing was billed.")
+    assert "Nothing was billed." in str(caught.value)
 
 
 def test_image_is_read_from_every_store(folder: ObjectStoragePath) -> None:
