@@ -60,5 +60,5 @@ def preview_url(context: Context) -> str | None:
     ti = context["ti"]
     base_path = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
     dag_id, run_id, task_id = (quote(part, safe="") for part in (ti.dag_id, ti.run_id, ti.task_id))
-    mapped = f"/mapped/{ti.map_index}" if ti.map_index >= 0 else ""
+    mapped = f"/mapped/{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
     return f"{base_path}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/{TASK_ROUTE}"

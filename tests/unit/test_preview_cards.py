@@ -10,11 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.plugins.preview.access import Location
-from airflow_provider_grokvideo.plugins.preview.cards import build_card, display_state
+from airflow_provider_grokvideo.plugins.preview.cards import build_card, build_cards, display_state, polled_state
 from airflow_provider_grokvideo.plugins.preview.records import TaskRecord
 from tests.support.hostile import NASTY, documents
 
 OPERATOR = "airflow_provider_grokvideo.operators.grokvideo"
+DECORATOR = "airflow_provider_grokvideo.decorators.grokvideo"
+SENSOR = "airflow_provider_grokvideo.sensors.grokvideo"
+
+
+def sensor(state: str, **fields: Any) -> TaskRecord:
+    """Return the record of a sensor that waits for generation ``r-9``."""
+    return TaskRecord("wait", -1, state, SENSOR, fields={"request_id": "r-9", **fields})
 
 
 @pytest.mark.parametrize(
@@ -26,7 +33,11 @@ OPERATOR = "airflow_provider_grokvideo.operators.grokvideo"
         ("deferred", None, None, "submitting"),
         ("deferred", None, '"r-1"', "rendering"),
         ("running", None, '"r-1"', "rendering"),
-        ("scheduled", None, '"r-1"', "rendering"),
+        # Cleared: the id belongs to an earlier attempt.
+        (None, None, '"r-1"', "waiting"),
+        ("scheduled", None, '"r-1"', "waiting"),
+        ("queued", {"request_id": "r-1", "status": "done"}, '"r-1"', "waiting"),
+        ("restarting", None, '"r-1"', "waiting"),
         ("success", {"request_id": "r-1", "status": "done"}, '"r-1"', "done"),
         ("success", {"request_id": "r-1", "status": "pending"}, '"r-1"', "submitted"),
         ("failed", None, '"r-1"', "failed"),
@@ -45,8 +56,119 @@ def test_state_of_the_video(airflow_state: str | None, result: Any, pushed: Any,
     assert build_card(found, [])["state"] == state
 
 
+def test_task_between_trigger_and_worker_still_renders() -> None:
+    resuming = TaskRecord("make", -1, "queued", OPERATOR, request_id_xcom='"r-1"', is_resuming=True)
+    rescheduled = sensor("queued", reschedule=True)
+
+    assert [display_state(resuming), display_state(rescheduled)] == ["rendering", "rendering"]
+
+
+@pytest.mark.parametrize("state", [None, "scheduled", "queued", "restarting", "upstream_failed", "skipped", "removed"])
+def test_cleared_task_shows_nothing_of_its_earlier_attempt(state: str | None) -> None:
+    result = {"request_id": "r-1", "status": "done", "path": "/v/r-1.mp4", "size_bytes": 3, "cost_usd": "1"}
+    outcome = {"request_id": "r-1", "status": "failed", "error_message": "No.", "cost_usd": "1"}
+    xcoms = {"return_value_xcom": result, "request_id_xcom": "r-1", "outcome_xcom": outcome}
+    cleared = TaskRecord("make", -1, state, OPERATOR, fields={"output_path": "/v/"}, **xcoms)
+
+    card = build_card(cleared, [Location.parse("/v/")])
+
+    assert card["state"] in {"waiting", "skipped"}
+    assert {card[key] for key in ("request_id", "path", "video", "note", "cost_usd", "size_bytes")} == {None}
+    assert polled_state(cleared, "done") == (card["state"], None)
+
+
 def test_sensor_has_its_request_id_from_its_argument() -> None:
-    assert TaskRecord("wait", -1, "deferred", OPERATOR, fields={"request_id": "r-9"}).request_id == "r-9"
+    assert sensor("deferred").request_id == "r-9"
+    assert sensor("queued").request_id is None
+
+
+@pytest.mark.parametrize(
+    ("airflow_state", "api_state", "shown", "advice"),
+    [
+        ("deferred", "pending", "rendering", ""),
+        ("deferred", "unknown", "rendering", ""),
+        ("deferred", "done", "saving", ""),
+        ("running", "done", "saving", ""),
+        ("deferred", "moderated", "moderated", ""),
+        ("failed", "unknown", "failed", ""),
+        ("failed", "pending", "failed", "continues"),
+        ("failed", "done", "late", "finished"),
+        ("failed", "expired", "expired", ""),
+        ("up_for_retry", "done", "retrying", "next attempt"),
+        ("up_for_retry", "pending", "retrying", "next attempt"),
+        ("up_for_retry", "failed", "retrying", ""),
+    ],
+)
+def test_state_of_the_video_with_the_state_at_the_api(
+    airflow_state: str, api_state: str, shown: str, advice: str
+) -> None:
+    record = TaskRecord("make", -1, airflow_state, OPERATOR, request_id_xcom="r-1")
+
+    state, text = polled_state(record, api_state)
+
+    assert state == shown
+    assert advice in (text or "")
+    assert bool(text) == bool(advice)
+
+
+def test_advice_says_what_is_free() -> None:
+    submitter = TaskRecord("make", -1, "failed", OPERATOR, request_id_xcom="r-1")
+
+    _, of_operator = polled_state(submitter, "done")
+    _, of_sensor = polled_state(sensor("failed"), "done")
+
+    assert "without paying again, clear this task" in str(of_operator)
+    assert "GrokVideoSensor" in str(of_operator)
+    assert "clear this task. A sensor costs nothing." in str(of_sensor)
+
+
+def test_failure_that_the_task_has_recorded_gets_no_advice() -> None:
+    recorded = TaskRecord("make", -1, "failed", OPERATOR, request_id_xcom="r", outcome_xcom={"status": "failed"})
+
+    assert polled_state(recorded, "done") == ("failed", None)
+
+
+@pytest.mark.parametrize(
+    ("submitted", "waited", "state", "shown_task"),
+    [
+        ("pending", "deferred", "rendering", "wait"),
+        ("pending", "success", "done", "wait"),
+        ("pending", "failed", "failed", "wait"),
+        ("pending", "up_for_retry", "retrying", "wait"),
+        ("pending", "skipped", "submitted", "make"),
+        ("done", "deferred", "done", "make"),
+        ("done", "success", "done", "wait"),
+    ],
+)
+def test_sensor_and_submitting_task_share_one_card(submitted: str, waited: str, state: str, shown_task: str) -> None:
+    result = {"request_id": "r-9", "status": submitted}
+    fields = {"prompt": "A lake", "model": "m-1", "duration": 5}
+    submitter = TaskRecord("make", -1, "success", OPERATOR, fields=fields, return_value_xcom=result)
+
+    for records in ([submitter, sensor(waited)], [sensor(waited), submitter]):
+        [card] = build_cards(records, [])
+        assert (card["state"], card["task_id"]) == (state, shown_task)
+        assert [task["task_id"] for task in card["tasks"]] == ["make", "wait"]
+        assert (card["prompt"], card["model"], card["duration"]) == ("A lake", "m-1", 5)
+
+
+def test_shared_card_plays_the_saved_video() -> None:
+    result = {"request_id": "r-9", "status": "done", "path": "/v/a.mp4", "size_bytes": 3}
+    submitter = TaskRecord("make", -1, "success", OPERATOR, fields={"output_path": "/v/"}, return_value_xcom=result)
+
+    [card] = build_cards([submitter, sensor("success")], [])
+
+    assert (card["task_id"], card["video"]) == ("make", {"kind": "saved"})
+
+
+def test_tasks_without_a_common_generation_have_their_own_cards() -> None:
+    def made(task_id: str, request_id: str | None) -> TaskRecord:
+        return TaskRecord(task_id, -1, "running", OPERATOR, request_id_xcom=request_id)
+
+    # The last one's XCom was edited.
+    records = [made("a", "r-9"), made("b", "r-2"), made("c", None), made("d", None), made("e", "r-9"), sensor("queued")]
+
+    assert [card["task_id"] for card in build_cards(records, [])] == ["a", "b", "c", "d", "e", "wait"]
 
 
 @pytest.mark.parametrize("returned", ["no json", "[1]", '{"request_id": 5}', None, 3, '"text"', "{}"])
@@ -85,10 +207,12 @@ def test_card_contains_only_plain_values() -> None:
     json.dumps(shown)
 
 
-def test_prompt_of_a_decorated_task_is_unknown() -> None:
-    decorated = TaskRecord("make", -1, "running", OPERATOR, fields={"prompt": "DYNAMIC (set during execution)"})
+def test_prompt_of_a_decorated_task_is_known_once_it_has_run() -> None:
+    # While it waits, the task stores the prompt in the rendered fields.
+    prompts = ("DYNAMIC (set during execution)", "A lake at dawn")
+    tasks = [TaskRecord("make", -1, "running", DECORATOR, fields={"prompt": prompt}) for prompt in prompts]
 
-    assert build_card(decorated, [])["prompt"] is None
+    assert [build_card(task, [])["prompt"] for task in tasks] == [None, "A lake at dawn"]
 
 
 @pytest.mark.parametrize(

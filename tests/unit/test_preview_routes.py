@@ -14,9 +14,11 @@ pytest.importorskip("fastapi", reason="this Airflow has no pages of plugins")
 from fastapi.testclient import TestClient
 
 from airflow_provider_grokvideo.plugins.preview import database, routes
+from airflow_provider_grokvideo.plugins.preview.progress import UNKNOWN
 from airflow_provider_grokvideo.plugins.preview.records import TaskRecord
 
 OPERATOR = "airflow_provider_grokvideo.operators.grokvideo"
+SENSOR = "airflow_provider_grokvideo.sensors.grokvideo"
 VIDEO = b"\x00\x00\x00\x18ftypisom" + b"x" * 1000
 RUN = "/dags/d/runs/r"
 
@@ -32,9 +34,13 @@ class FakeDatabase:
         self.queries.append(ids)
         return self.record
 
-    def list_records(self, dag_id: str, run_id: str, offset: int) -> tuple[list[TaskRecord], bool]:
-        self.queries.append((dag_id, run_id, offset))
+    def list_records(self, dag_id: str, run_id: str, limit: int) -> tuple[list[TaskRecord], bool]:
+        self.queries.append((dag_id, run_id, limit))
         return [self.record], False
+
+    def find_submitter(self, *ids: Any) -> TaskRecord | None:
+        self.queries.append(ids)
+        return TaskRecord("submit", -1, "success", OPERATOR, fields={"prompt": "A lake"}, request_id_xcom="r")
 
 
 @pytest.fixture
@@ -42,6 +48,7 @@ def fake_database(monkeypatch: pytest.MonkeyPatch) -> FakeDatabase:
     fake_database = FakeDatabase()
     monkeypatch.setattr(database, "get_record", fake_database.get_record)
     monkeypatch.setattr(database, "list_records", fake_database.list_records)
+    monkeypatch.setattr(database, "find_submitter", fake_database.find_submitter)
     monkeypatch.setattr(database, "check_run", lambda *ids: fake_database.queries.append(ids))
     return fake_database
 
@@ -97,15 +104,58 @@ def test_unprintable_ids_are_not_found(path: str, client: TestClient, fake_datab
     assert fake_database.queries == []
 
 
-@pytest.mark.parametrize("offset", ["9" * 5000, "9" * 30, str(2**63), "x", "1.5", "", "NaN", "%00"])
-def test_invalid_offset_is_a_client_error(offset: str, client: TestClient) -> None:
-    assert 400 <= client.get(f"{RUN}/videos?offset={offset}").status_code < 500
+@pytest.mark.parametrize(
+    "limit", ["9" * 5000, "9" * 30, str(2**63), "10001", "0", "-5", "-" + "9" * 100, "x", "1.5", "", "NaN", "%00"]
+)
+def test_invalid_limit_is_a_client_error(limit: str, client: TestClient, fake_database: FakeDatabase) -> None:
+    assert 400 <= client.get(f"{RUN}/videos?limit={limit}").status_code < 500
+    assert fake_database.queries == []
 
 
-@pytest.mark.parametrize(("offset", "queried"), [("0", 0), ("60", 60), ("-5", 0), ("-" + "9" * 100, 0)])
-def test_valid_offset_is_queried(offset: str, queried: int, client: TestClient, fake_database: FakeDatabase) -> None:
-    assert client.get(f"{RUN}/videos?offset={offset}").status_code == 200
+@pytest.mark.parametrize(("query", "queried"), [("", 200), ("?limit=1", 1), ("?limit=10000", 10_000)])
+def test_valid_limit_is_queried(query: str, queried: int, client: TestClient, fake_database: FakeDatabase) -> None:
+    assert client.get(f"{RUN}/videos{query}").status_code == 200
     assert fake_database.queries == [("d", "r", queried)]
+
+
+def test_tab_of_a_sensor_shows_the_prompt_of_its_submitter(client: TestClient, fake_database: FakeDatabase) -> None:
+    fields = {"request_id": "r"}
+    fake_database.record = TaskRecord("wait", -1, "deferred", SENSOR, fields=fields)
+
+    [card] = client.get(f"{RUN}/tasks/wait/-1/videos").json()["videos"]
+
+    assert fake_database.queries == [("d", "r", "wait", -1), ("d", "r", "r")]
+    assert card["prompt"] == "A lake"
+    assert [task["task_id"] for task in card["tasks"]] == ["submit", "wait"]
+
+
+@pytest.mark.parametrize(
+    ("state", "api_state", "shown"),
+    [("deferred", "done", "saving"), ("failed", "done", "late"), (None, "done", "waiting")],
+)
+def test_progress_says_what_the_card_shows(
+    state: str | None,
+    api_state: str,
+    shown: str,
+    client: TestClient,
+    fake_database: FakeDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    polled = []
+
+    def get(conn_id: str, request_id: str) -> dict[str, Any]:
+        polled.append((conn_id, request_id))
+        return {**UNKNOWN, "state": api_state}
+
+    monkeypatch.setattr(routes._progress_cache, "get", get)
+    fake_database.record = TaskRecord("make", -1, state, OPERATOR, request_id_xcom="r")
+
+    progress = client.get(f"{RUN}/tasks/make/-1/progress").json()
+
+    assert progress["shown"] == shown
+    assert (progress["advice"] is None) == (shown != "late")
+    # The id that a cleared task has recorded is not polled.
+    assert polled == ([("grokvideo_default", "r")] if state else [])
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ from typing import Any
 PACKAGE_PREFIX = "airflow_provider_grokvideo."
 """The pages show only what operators of this package have recorded."""
 
-_UNSUCCESSFUL_STATES = frozenset({"failed", "up_for_retry", "upstream_failed", "skipped"})
-
 
 @dataclass(frozen=True)
 class TaskRecord:
@@ -52,17 +50,18 @@ class TaskRecord:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the current attempt has started and has not ended. What a cleared task has recorded is older."""
-        # A sensor in mode reschedule is queued again and again.
-        requeued = self.state is not None and (self.is_resuming or self.is_sensor)
+        """Whether the current attempt has started and has not ended."""
+        # A sensor in mode reschedule is queued for each poll.
+        is_requeued = self.is_resuming or (self.is_sensor and self._reschedules)
         return self.state in {"running", "deferred", "up_for_reschedule"} or (
-            self.state in {"scheduled", "queued"} and requeued
+            self.state in {"scheduled", "queued"} and is_requeued
         )
 
     @property
     def result(self) -> Mapping[str, Any] | None:
-        """The result object, or ``None`` if the XCom holds none."""
-        value = decode_xcom(self.return_value_xcom)
+        """The result object of a successful task, or ``None`` if the XCom holds none."""
+        # A cleared task keeps its XComs until the next attempt starts.
+        value = decode_xcom(self.return_value_xcom) if self.state == "success" else None
         return value if isinstance(value, dict) and isinstance(value.get("request_id"), str) else None
 
     @property
@@ -70,13 +69,24 @@ class TaskRecord:
         """The API's description of a generation without a video; empty unless the task was unsuccessful."""
         # The XCom may come from a failed attempt before the successful one.
         value = decode_xcom(self.outcome_xcom)
-        return value if self.state in _UNSUCCESSFUL_STATES and isinstance(value, dict) else {}
+        return value if self._is_unsuccessful and isinstance(value, dict) else {}
 
     @property
     def request_id(self) -> str | None:
-        """The generation's id, if known. A sensor has it as an argument."""
+        """The current attempt's generation, if known. A sensor has its id as an argument."""
+        if not (self.state == "success" or self._is_unsuccessful or self.is_under_way):
+            return None
         pushed = self.result["request_id"] if self.result else decode_xcom(self.request_id_xcom)
         return text_or_none(pushed) or text_or_none(self.fields.get("request_id"))
+
+    @property
+    def _is_unsuccessful(self) -> bool:
+        """Whether the last attempt has ended without success. Only a sensor skips itself, after it has started."""
+        return self.state in {"failed", "up_for_retry"} or (self.state == "skipped" and self.is_sensor)
+
+    @property
+    def _reschedules(self) -> bool:
+        return self.fields.get("reschedule") is True or self.fields.get("mode") == "reschedule"
 
 
 def text_or_none(value: Any) -> str | None:

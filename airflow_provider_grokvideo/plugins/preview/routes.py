@@ -29,7 +29,7 @@ from airflow_provider_grokvideo.plugins.preview.access import (
     authorize_playback,
     parse_roots,
 )
-from airflow_provider_grokvideo.plugins.preview.cards import build_card
+from airflow_provider_grokvideo.plugins.preview.cards import build_card, build_cards, polled_state
 from airflow_provider_grokvideo.plugins.preview.media import (
     ByteRange,
     MediaUnavailable,
@@ -59,9 +59,9 @@ _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-c
 _PAGE_HEADERS = {**_HEADERS, "Content-Security-Policy": _PAGE_POLICY}
 _MEDIA_HEADERS = {**_HEADERS, "Content-Security-Policy": "default-src 'none'; media-src 'self'; sandbox"}
 _MAP_INDEX = re.compile(r"-1|[0-9]{1,9}", re.ASCII)
-_MAX_OFFSET = 10**9
 
 T = TypeVar("T")
+Limit = Annotated[int, Query(ge=1, le=database.MAX_PAGE_SIZE)]
 
 
 def _check_ids(request: Request) -> None:
@@ -108,10 +108,10 @@ def run_page(dag_id: str, run_id: str) -> HTMLResponse:
 
 
 @video_router.get("/videos")
-def run_videos(dag_id: str, run_id: str, offset: Annotated[int, Query(le=_MAX_OFFSET)] = 0) -> JSONResponse:
-    """Return the cards of a run, one page of them."""
-    records, more = _or_404(lambda: database.list_records(dag_id, run_id, max(0, offset)))
-    return _json({"videos": [build_card(record, _roots(dag_id)) for record in records], "more": more})
+def run_videos(dag_id: str, run_id: str, limit: Limit = database.PAGE_SIZE) -> JSONResponse:
+    """Return the first cards of a run. A page that shows more of them asks for all of them again."""
+    records, more = _or_404(lambda: database.list_records(dag_id, run_id, limit))
+    return _json({"videos": build_cards(records, _roots(dag_id)), "more": more})
 
 
 @video_router.get("/tasks/{task_id}/{map_index}")
@@ -125,17 +125,22 @@ def task_page(dag_id: str, run_id: str, task_id: str, map_index: str) -> HTMLRes
 def task_video(dag_id: str, run_id: str, task_id: str, map_index: str) -> JSONResponse:
     """Return the card of a task instance, or none for an operator of another package."""
     record = _get_record(dag_id, run_id, task_id, map_index)
-    return _json({"videos": [build_card(record, _roots(dag_id))] if record.is_own else [], "more": False})
+    submitter = None
+    if record.is_sensor and record.request_id:
+        submitter = database.find_submitter(dag_id, run_id, record.request_id)
+    return _json({"videos": [build_card(record, _roots(dag_id), submitter)] if record.is_own else [], "more": False})
 
 
 @video_router.get("/tasks/{task_id}/{map_index}/progress")
 def task_progress(dag_id: str, run_id: str, task_id: str, map_index: str) -> JSONResponse:
-    """Return the current state of a generation at the API."""
+    """Return the current state of a generation at the API, and what the card shows for it."""
     record = _get_record(dag_id, run_id, task_id, map_index)
-    if not record.is_own or record.request_id is None or not _may_poll():
-        return _json(UNKNOWN)
-    conn_id = record.fields.get("grokvideo_conn_id") or GrokVideoHook.default_conn_name
-    return _json(_progress_cache.get(str(conn_id), record.request_id))
+    progress = UNKNOWN
+    if record.is_own and record.request_id is not None and _may_poll():
+        conn_id = record.fields.get("grokvideo_conn_id") or GrokVideoHook.default_conn_name
+        progress = _progress_cache.get(str(conn_id), record.request_id)
+    shown, advice = polled_state(record, progress["state"])
+    return _json({**progress, "shown": shown, "advice": advice})
 
 
 @video_router.api_route("/tasks/{task_id}/{map_index}/media", methods=["GET", "HEAD"])
@@ -215,7 +220,8 @@ def _read_static(name: str) -> bytes:
 def _page(view: str, *, depth: int, message: str = "", status: int = 200) -> HTMLResponse:
     """Return the page. It contains no data, and finds its style and script without knowing Airflow's base path."""
     html = _read_static("video.html").decode().replace("{root}", "../" * (depth - 1)).replace("{view}", view)
-    return HTMLResponse(html.replace("{message}", message), status, _PAGE_HEADERS)
+    html = html.replace("{page_size}", str(database.PAGE_SIZE)).replace("{message}", message)
+    return HTMLResponse(html, status, _PAGE_HEADERS)
 
 
 def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:
