@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,26 @@ def test_any_xcom_gets_a_response(
         assert response.status_code == 200, response.text
         assert len(response.content) < 100_000
     assert client.get(f"{RUN}/tasks/make/-1/media").status_code in {403, 404}
+
+
+@pytest.mark.parametrize("path", [RUN, f"{RUN}/tasks/make/-1"])
+def test_page_paints_before_it_has_data(path: str, client: TestClient, fake_database: FakeDatabase) -> None:
+    fake_database.record = saved(Path("/v/secret.mp4"))
+
+    page = client.get(path)
+
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert 'class="card skeleton"' in page.text
+    assert f'data-page-size="{database.PAGE_SIZE}"' in page.text
+    assert "secret" not in page.text
+    # The run or the task instance is looked up, and nothing else.
+    assert len(fake_database.queries) == 1
+    # A file from another host, or in the markup, would be blocked by the policy of the page.
+    linked = re.findall(r'(?:src|href)="((?:\.\./)+)(static/[^"]+)"', page.text)
+    assert [name for _, name in linked] == [
+        f"static/{name}" for name in ("video.svg", "video.css", "theme.js", "video.js")
+    ]
+    assert page.text.count("src=") + page.text.count("href=") == len(linked)
+    for up, name in linked:
+        assert path.count("/") == up.count("../") + 1
+        assert client.get(f"/{name}").status_code == 200

@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 _STATIC_TYPES = {
     "video.css": "text/css",
+    "theme.js": "text/javascript",
     "video.js": "text/javascript",
     "video.svg": "image/svg+xml",
     "video-dark.svg": "image/svg+xml",

@@ -1,76 +1,40 @@
 // Shows the cards of one task instance or one run. Every text is set as text, never as markup.
+// theme.js, which runs first, defines `page` and `airflowRoot`.
 
-const page = document.documentElement;
 // Airflow does not replace its placeholder for a task that is not mapped.
 const base = location.pathname.replace(/\/+$/, "").replace(/%7BMAP_INDEX%7D$/i, "-1");
+const [, root, runPath] = /^(.*?)\/grokvideo(\/dags\/[^/]+\/runs\/[^/]+)/.exec(base) ?? [];
 const isGallery = page.dataset.view === "gallery";
+const PAGE_SIZE = Number(page.dataset.pageSize);
+const MAX_CARDS = 10_000;
+const main = document.querySelector("main");
 const list = document.getElementById("videos");
 const more = document.getElementById("more");
-const summary = document.getElementById("summary");
-const REFRESH_MS = 4000;
+const REFRESH_MS = { active: 4000, settled: 15_000, hidden: 60_000 };
 const MAX_CONCURRENT_REQUESTS = 3;
 const cards = new Map();
-let pageCount = 1;
-
-// ---- theme: the colors of the Airflow page around this one, which a company may have changed
-
-const TOKENS = {
-  "--bg": "bg", "--fg": "fg", "--muted": "fg-muted", "--border": "border", "--raised": "bg-subtle",
-  "--done": "success-solid", "--error": "fg-error", "--rendering": "deferred-solid", "--failed": "failed-solid",
-  "--retrying": "up_for_retry-solid", "--focus": "brand-focus-ring",
-};
-
-function airflowRoot() {
-  try {
-    return window.parent === window ? null : window.parent.document.documentElement;
-  } catch {
-    return null;
-  }
-}
-
-function applyTheme() {
-  const root = airflowRoot();
-  const chosen = root?.className.match(/\b(light|dark)\b/)?.[1] ?? storedTheme();
-  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  page.classList.toggle("dark", (chosen ?? system) === "dark");
-  const styles = root && getComputedStyle(root);
-  if (root) page.style.setProperty("--font", getComputedStyle(window.parent.document.body).fontFamily);
-  for (const [name, token] of Object.entries(TOKENS)) {
-    const value = styles?.getPropertyValue(`--chakra-colors-${token}`).trim();
-    if (value) page.style.setProperty(name, value);
-    else page.style.removeProperty(name);
-  }
-}
-
-function storedTheme() {
-  try {
-    const theme = localStorage.getItem("theme");
-    return theme === "dark" || theme === "light" ? theme : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-applyTheme();
-addEventListener("storage", applyTheme);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", applyTheme);
-if (airflowRoot()) new MutationObserver(applyTheme).observe(airflowRoot(), { attributeFilter: ["class", "style"] });
+let limit = PAGE_SIZE;
 
 // ---- texts
 
 const STATES = {
-  waiting: "Waiting", submitting: "Submitting", rendering: "Rendering", submitted: "Submitted",
-  done: "Done", failed: "Failed", retrying: "Up for retry", skipped: "Skipped",
+  waiting: "Waiting", submitting: "Submitting", rendering: "Rendering", saving: "Saving", submitted: "Submitted",
+  done: "Done", failed: "Failed", late: "Finished at the API", retrying: "Up for retry", skipped: "Skipped",
   moderated: "Rejected by moderation", expired: "Expired",
 };
 const HINTS = {
   waiting: "The task has not started.",
   submitting: "The task has no request id yet.",
+  saving: "The API has finished the video. The task saves it.",
   submitted: "The task did not wait for its video.",
   skipped: "The task did not run.",
   failed: "See the task's log for the reason.",
   retrying: "Airflow will retry the task.",
 };
+const COLORS = {
+  moderated: "failed", expired: "failed", late: "retrying", submitting: "rendering", submitted: "rendering", saving: "rendering",
+};
+const NO_MORE_CHANGES = ["done", "failed", "moderated", "expired", "skipped"];
 
 function formatSize(bytes) {
   const units = ["B", "KiB", "MiB", "GiB"];
@@ -98,6 +62,14 @@ function details(video) {
   ].filter(([, value]) => value);
 }
 
+function taskName({ task_id, map_index, label }) {
+  return task_id + (map_index < 0 ? "" : ` [${label ?? map_index}]`);
+}
+
+function cardName({ tasks }) {
+  return tasks.map(taskName).join(", ");
+}
+
 // ---- one card. `video` is the server's card, `polled` the progress at the API, `node` the element
 
 function element(tag, text, className) {
@@ -111,48 +83,58 @@ function taskUrl(video) {
   return isGallery ? `${base}/tasks/${encodeURIComponent(video.task_id)}/${video.map_index}` : base;
 }
 
+function shownState({ video, polled }) {
+  return polled?.shown ?? video.state;
+}
+
 function renderCard(card) {
   const { video, polled, node } = card;
-  // An unchanged card is not rendered again, so that selected text stays selected.
+  // An unchanged card is not rendered again, so that selected text stays selected, and the focus where it is.
   const rendered = JSON.stringify([video, polled]);
   if (card.rendered === rendered) return;
   card.rendered = rendered;
-  const final = polled && polled.state !== "unknown" && polled.state !== "pending" ? polled.state : null;
-  const state = video.state === "failed" && final && final !== "done" ? final : video.state;
-  const color = { moderated: "failed", expired: "failed", submitting: "rendering", submitted: "rendering" }[state];
-  node.className = `card ${color ?? state}`;
-  node.querySelector(".name").textContent = video.task_id + (video.map_index < 0 ? "" : ` [${video.label ?? video.map_index}]`);
+  const state = shownState(card);
+  node.className = `card ${COLORS[state] ?? state}`;
+  node.querySelector(".name").textContent = cardName(video);
   node.querySelector(".state").textContent = STATES[state] ?? state;
   node.querySelector(".prompt").textContent = video.prompt ?? "";
   node.querySelector(".prompt").title = isGallery ? video.prompt ?? "" : "";
-  node.querySelector(".note").textContent = video.note ?? polled?.reason ?? (video.video ? "" : HINTS[state] ?? "");
+  const hint = video.video ? "" : HINTS[state] ?? "";
+  node.querySelector(".note").textContent = video.note ?? polled?.advice ?? polled?.reason ?? hint;
   const rows = details(video).flatMap(([name, value, style]) => [element("dt", name), element("dd", String(value), style)]);
   node.querySelector("dl").replaceChildren(...rows);
+  renderLinks(video, node.querySelector(".links"));
   renderMedia(card, state);
 }
 
 function renderMedia(card, state) {
   const { video, polled, node } = card;
   const box = node.querySelector(".media");
-  const remote = video.video?.url ?? (video.state === "submitted" && polled?.state === "done" ? polled.url : null);
+  const remote = video.video?.url ?? (["submitted", "late"].includes(state) && polled?.state === "done" ? polled.url : null);
   const source = video.video?.kind === "saved" ? `${taskUrl(video)}/media` : remote;
   const player = box.querySelector("video");
   // A player with the same source stays: the user may be watching.
   if (source && player?.dataset.source === source) return;
-  if (source) {
-    box.replaceChildren(createPlayer(card, source));
-    return;
-  }
+  box.style.removeProperty("--ratio");
+  box.replaceChildren(source ? createPlayer(card, source) : createPlaceholder(state, polled?.progress));
+}
+
+function createPlaceholder(state, percent) {
   const placeholder = element("div", "", "placeholder");
-  placeholder.append(element("strong", state === "done" ? "No video to show" : STATES[state] ?? state));
-  if (state === "rendering") {
-    const bar = element("progress");
-    bar.max = 100;
-    bar.setAttribute("aria-label", "Progress");
-    if (polled?.progress != null) bar.value = polled.progress;
-    placeholder.append(bar, element("span", polled?.progress != null ? `${polled.progress} %` : "No progress received yet"));
+  const isUnfinished = ["waiting", "submitting", "submitted", "retrying"].includes(state);
+  if (state !== "rendering" && state !== "saving") {
+    placeholder.append(element("strong", isUnfinished ? "No video yet" : "No video"));
+    return placeholder;
   }
-  box.replaceChildren(placeholder);
+  const bar = element("progress");
+  bar.max = 100;
+  bar.setAttribute("aria-label", STATES[state]);
+  placeholder.append(element("strong", STATES[state]), bar);
+  if (state === "rendering") {
+    if (percent != null) bar.value = percent;
+    placeholder.append(element("span", percent != null ? `${percent} %` : "No progress received yet"));
+  }
+  return placeholder;
 }
 
 function createPlayer(card, source) {
@@ -160,24 +142,99 @@ function createPlayer(card, source) {
   const player = element("video");
   Object.assign(player, { controls: true, preload: "metadata", playsInline: true, src: source });
   player.dataset.source = source;
-  player.setAttribute("aria-label", video.prompt ? `Video: ${video.prompt}` : `Video of ${video.task_id}`);
+  player.setAttribute("aria-label", video.prompt ? `Video: ${video.prompt}` : `Video of ${cardName(video)}`);
+  player.addEventListener("loadedmetadata", () => fit(player));
   player.addEventListener("error", async () => {
-    const isRemote = video.video?.kind === "remote";
-    const polled = isRemote ? await poll(card) : null;
+    const isSaved = video.video?.kind === "saved";
+    const polled = isSaved ? null : await poll(card);
     if (polled?.url && polled.url !== player.src) {
       player.src = polled.url;
       return;
     }
-    const reason = isRemote ? "its URL at the API has expired, and the task did not save it." : await mediaError(source);
+    const reason = isSaved ? await mediaError(source) : "its URL at the API has expired, and the task did not save it.";
     card.node.querySelector(".note").textContent = `The video cannot be played: ${reason}`;
   });
   return player;
 }
 
+// Crops a video that has nearly the ratio of its box, 848x480 for example, instead of leaving slivers beside it.
+function fit(player) {
+  const box = player.parentElement;
+  if (!box || !player.videoWidth) return;
+  const ratio = player.videoWidth / player.videoHeight;
+  box.style.setProperty("--ratio", ratio);
+  player.style.objectFit = Math.abs((ratio * box.clientHeight) / box.clientWidth - 1) < 0.03 ? "cover" : "contain";
+}
+
+addEventListener("resize", () => list.querySelectorAll("video").forEach(fit));
+
 async function mediaError(source) {
   const response = await fetch(source, { headers: { Range: "bytes=0-0" } });
   return response.ok ? "this browser does not support it." : `${(await response.json()).detail}.`;
 }
+
+// ---- links into Airflow, and the download
+
+function renderLinks(video, node) {
+  const rows = video.tasks.map((task) => {
+    const path = `${root}${runPath}/tasks/${encodeURIComponent(task.task_id)}${task.map_index < 0 ? "" : `/mapped/${task.map_index}`}`;
+    const row = element("p", video.tasks.length > 1 ? `${taskName(task)}: ` : "");
+    row.append(link("Task", `${path}/details`, task), link("Log", `${path}?try_number=${task.try_number}`, task));
+    if (isGallery) row.append(link("Video", `${path}/plugin/grokvideo`, task));
+    return row;
+  });
+  if (video.video?.kind === "saved") rows.push(...downloadRow(video, rows[0]));
+  node.replaceChildren(...rows);
+}
+
+function link(text, href, task) {
+  const created = element("a", text);
+  Object.assign(created, { href, target: "_top" });
+  created.setAttribute("aria-label", `${text} of ${taskName(task)}`);
+  return created;
+}
+
+function downloadRow(video, firstRow) {
+  if (canDownload()) {
+    const download = element("a", "Download");
+    Object.assign(download, { href: `${taskUrl(video)}/media`, download: `${taskName(video)}.mp4` });
+    download.setAttribute("aria-label", `Download the video of ${taskName(video)}`);
+    firstRow.append(download);
+    return [];
+  }
+  if (isGallery) return [];
+  const row = element("p", "This version of Airflow allows no downloads in its tabs. To download, ");
+  const alone = element("a", "open this page by itself");
+  Object.assign(alone, { href: base, target: "_top" });
+  row.append(alone, ".");
+  return [row];
+}
+
+function canDownload() {
+  try {
+    const frame = window.frameElement;
+    return !frame?.hasAttribute("sandbox") || frame.sandbox.contains("allow-downloads");
+  } catch {
+    return true;
+  }
+}
+
+// The sandbox of Airflow's tabs forbids links that leave the tab. A link in the document around it may be followed.
+function followInAirflow(event) {
+  const clicked = event.target.closest("a[target=_top]");
+  const outer = airflowRoot()?.ownerDocument;
+  if (!clicked || !outer || event.button > 1) return;
+  event.preventDefault();
+  const copy = outer.createElement("a");
+  copy.href = clicked.href;
+  if (event.button === 1 || event.ctrlKey || event.metaKey || event.shiftKey) Object.assign(copy, { target: "_blank", rel: "noopener" });
+  outer.body.append(copy);
+  copy.click();
+  copy.remove();
+}
+
+list.addEventListener("click", followInAirflow);
+list.addEventListener("auxclick", followInAirflow);
 
 // ---- the server
 
@@ -189,15 +246,16 @@ async function load(path) {
 }
 
 async function poll(card) {
-  const response = await fetch(`${taskUrl(card.video)}/progress`);
-  if (response.ok) card.polled = await response.json();
+  const { video } = card;
+  const response = await fetch(`${taskUrl(video)}/progress`);
+  // Airflow may have reported another state meanwhile.
+  if (response.ok && card.video.state === video.state) card.polled = await response.json();
   return card.polled;
 }
 
 function needsPoll({ video, polled, isVisible }) {
-  if (!isVisible || !video.request_id) return false;
-  if (["rendering", "submitted"].includes(video.state)) return true;
-  return ["failed", "retrying"].includes(video.state) && !polled;
+  const isKnown = polled && !["pending", "unknown"].includes(polled.state);
+  return isVisible && video.request_id && !isKnown && ["rendering", "submitted", "failed", "retrying"].includes(video.state);
 }
 
 async function pollAll() {
@@ -218,78 +276,115 @@ const visibility = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "200px" });
 
-function updateCard(video) {
-  const key = `${video.task_id}/${video.map_index}`;
-  let card = cards.get(key);
-  if (!card) {
-    const node = document.getElementById("card").content.firstElementChild.cloneNode(true);
-    node.dataset.key = key;
-    card = { node, polled: null, isVisible: true };
-    cards.set(key, card);
-    list.append(node);
-    visibility.observe(node);
+// ---- all cards
+
+function cardKey({ tasks: [first] }) {
+  return `${first.task_id}/${first.map_index}`;
+}
+
+function createCard(key) {
+  const node = document.getElementById("card").content.firstElementChild.cloneNode(true);
+  node.dataset.key = key;
+  const name = node.querySelector(".name");
+  name.id = `name-${key}`;
+  node.setAttribute("aria-labelledby", name.id);
+  visibility.observe(node);
+  return { node, polled: null, isVisible: true };
+}
+
+function updateCards(videos) {
+  const current = new Set(videos.map(cardKey));
+  for (const [key, card] of cards) {
+    if (current.has(key)) continue;
+    visibility.unobserve(card.node);
+    card.node.remove();
+    cards.delete(key);
   }
-  if (card.video?.request_id !== video.request_id || card.video?.try_number !== video.try_number) card.polled = null;
-  card.video = video;
-  renderCard(card);
+  videos.forEach((video, index) => {
+    const key = cardKey(video);
+    const card = cards.get(key) ?? createCard(key);
+    cards.set(key, card);
+    const isSame = ["request_id", "try_number", "state", "task_id"].every((name) => card.video?.[name] === video[name]);
+    if (!isSame) card.polled = null;
+    card.video = video;
+    renderCard(card);
+    // A node that is in its place is not moved: its player would stop.
+    if (list.children[index] !== card.node) list.insertBefore(card.node, list.children[index] ?? null);
+  });
+}
+
+// A screen reader hears which videos have changed, and nothing of the first ones.
+function announceChanges() {
+  const changed = [...cards.values()].filter((card) => card.announced && card.announced !== shownState(card));
+  for (const card of cards.values()) card.announced = shownState(card);
+  const texts = changed.map((card) => `${cardName(card.video)}: ${STATES[shownState(card)]}.`);
+  if (texts.length) document.getElementById("changes").textContent = texts.length > 3 ? `${texts.length} videos have changed.` : texts.join(" ");
 }
 
 function updateSummary(hasMore) {
-  if (!isGallery || cards.size === 0) return;
-  const videos = [...cards.values()].map((card) => card.video);
+  const summary = document.getElementById("summary");
+  summary.hidden = !isGallery || cards.size === 0;
   const counts = new Map();
-  for (const { state } of videos) counts.set(state, (counts.get(state) ?? 0) + 1);
-  const cost = videos.reduce((sum, video) => sum + Number(video.cost_usd ?? 0), 0);
+  for (const card of cards.values()) counts.set(shownState(card), (counts.get(shownState(card)) ?? 0) + 1);
+  const cost = [...cards.values()].reduce((sum, { video }) => sum + Number(video.cost_usd ?? 0), 0);
   summary.textContent = [
-    `${videos.length}${hasMore ? "+" : ""} video${videos.length === 1 ? "" : "s"}`,
+    `${cards.size}${hasMore ? "+" : ""} video${cards.size === 1 ? "" : "s"}`,
     ...[...counts].map(([state, count]) => `${count} ${(STATES[state] ?? state).toLowerCase()}`),
     cost ? `$${cost.toFixed(2)}` : "",
   ].filter(Boolean).join(" · ");
-  summary.hidden = false;
-}
-
-async function refresh() {
-  let hasMore = true;
-  let offset = 0;
-  for (let index = 0; index < pageCount && hasMore; index += 1) {
-    const loaded = await load(`/videos?offset=${offset}`);
-    if (index === 0 && loaded.videos.length) list.querySelector(":scope > .message")?.remove();
-    loaded.videos.forEach(updateCard);
-    offset += loaded.videos.length;
-    hasMore = loaded.more;
-  }
-  more.hidden = !hasMore;
-  updateSummary(hasMore);
-  if (cards.size === 0) showMessage(isGallery ? "No task of this run makes videos." : "This task makes no video.");
-  await pollAll();
 }
 
 function showMessage(text) {
-  let message = list.querySelector(":scope > .message");
-  if (!message) {
-    message = element("p", "", "message");
-    list.prepend(message);
-  }
-  message.textContent = text;
+  document.getElementById("message").textContent = text;
 }
 
-function isFinished() {
-  const isFinal = ({ video, polled }) => ["done", "failed", "moderated", "expired", "skipped"].includes(video.state)
-    || (video.state === "submitted" && polled && !["pending", "unknown"].includes(polled.state));
-  return [...cards.values()].every(isFinal);
+async function refresh() {
+  const loaded = await load(isGallery ? `/videos?limit=${limit}` : "/videos");
+  list.querySelectorAll(".skeleton").forEach((node) => node.remove());
+  updateCards(loaded.videos);
+  main.removeAttribute("aria-busy");
+  more.hidden = !loaded.more || limit >= MAX_CARDS;
+  updateSummary(loaded.more);
+  const nothing = isGallery ? "No task of this run makes videos." : "This task makes no video.";
+  showMessage(cards.size ? "" : nothing);
+  await pollAll();
+  updateSummary(loaded.more);
+  announceChanges();
 }
 
-async function run() {
+// ---- refresh for as long as the page is open: a finished task may be cleared
+
+let timer;
+let queue = Promise.resolve();
+
+async function refreshAndSchedule() {
+  const startedAt = performance.now();
   try {
-    if (document.visibilityState === "visible") await refresh();
+    await refresh();
   } catch (error) {
+    list.querySelectorAll(".skeleton").forEach((node) => node.remove());
     showMessage(error.message);
   }
-  if (!isFinished()) setTimeout(run, REFRESH_MS);
+  const isSettled = [...cards.values()].every((card) => NO_MORE_CHANGES.includes(shownState(card)));
+  const pause = REFRESH_MS[document.hidden ? "hidden" : isSettled ? "settled" : "active"];
+  clearTimeout(timer);
+  // A page of many cards loads slowly, and must not occupy the API server.
+  timer = setTimeout(refreshNow, Math.max(pause, 10 * (performance.now() - startedAt)));
 }
 
-more.addEventListener("click", () => {
-  pageCount += 1;
-  refresh().catch((error) => showMessage(error.message));
+function refreshNow() {
+  queue = queue.then(refreshAndSchedule);
+  return queue;
+}
+
+more.addEventListener("click", async () => {
+  const before = list.children.length;
+  limit = Math.min(limit + PAGE_SIZE, MAX_CARDS);
+  await refreshNow();
+  // The button moves or disappears; the focus goes to the first new card.
+  list.children[before]?.querySelector("a")?.focus();
 });
-if (page.dataset.view !== "message") run();
+if (page.dataset.view !== "message") {
+  document.addEventListener("visibilitychange", () => document.hidden || refreshNow());
+  refreshNow();
+}
