@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import pytest
 from airflow_provider_grokvideo.sandbox import Sandbox
 from dev.airflow_stack import AirflowClient, AirflowStack, wait_until
 from dev.processes import Child, free_port
+from tests.support.once import once_per_run
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -125,6 +127,26 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def axe_source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the script of axe-core, which finds barriers in a page. npm installs it once per test session."""
+    folder = once_per_run(tmp_path_factory, "axe", _install_axe)
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+def assert_accessible(html: Any) -> None:
+    """Check a page that has loaded axe-core as an init script.
+
+    :param html: the locator of its root element.
+    """
+    found = html.evaluate("() => axe.run(document)")
+    assert len(found["passes"]) > 10
+    problems = [
+        f"{one['id']}: {node['html']} {node['failureSummary']}" for one in found["violations"] for node in one["nodes"]
+    ]
+    assert problems == []
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Return a headless Chromium."""
     from playwright.sync_api import sync_playwright
@@ -145,6 +167,14 @@ def _answers(client: AirflowClient, child: Child) -> bool:
     except requests.ConnectionError:
         return False
     return True
+
+
+def _install_axe(folder: Path) -> None:
+    shutil.copy(HERE / "axe" / "package.json", folder)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
+    cache = ["--cache", str(folder / "npm-cache"), "--logs-max", "0", "--update-notifier", "false"]
+    ended = subprocess.run([*command, *cache], cwd=folder, check=False, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr
 
 
 def _connection(sandbox: Sandbox) -> str:

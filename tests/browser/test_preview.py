@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from conftest import BrowserEnv, api_path
+from conftest import BrowserEnv, api_path, assert_accessible
 
 from dev.airflow_stack import AirflowClient
 
@@ -18,7 +18,7 @@ OpenPage = Callable[..., Any]
 
 
 @pytest.fixture
-def open_page(browser_env: BrowserEnv, browser: Any) -> Iterator[OpenPage]:
+def open_page(browser_env: BrowserEnv, browser: Any, axe_source: str) -> Iterator[OpenPage]:
     """Return a function that opens a page of Airflow, signed in, and returns the page and the preview's frame."""
     contexts = []
 
@@ -30,6 +30,7 @@ def open_page(browser_env: BrowserEnv, browser: Any) -> Iterator[OpenPage]:
         contexts.append(context)
         token = (client or browser_env.client)._http.headers["Authorization"].removeprefix("Bearer ")
         context.add_cookies([{"name": "_token", "value": token, "url": base}])
+        context.add_init_script(axe_source)
         context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
         page = context.new_page()
         page.problems = []
@@ -44,9 +45,9 @@ def open_page(browser_env: BrowserEnv, browser: Any) -> Iterator[OpenPage]:
         context.close()
 
 
-def of_task(run_id: str, task_id: str, map_index: int = -1) -> str:
+def of_task(run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = "videos") -> str:
     mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
-    return f"/dags/videos/runs/{run_id}/tasks/{task_id}{mapped}/plugin/grokvideo"
+    return f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/grokvideo"
 
 
 def wait_until_playable(frame: Any, count: int = 1) -> list[float]:
@@ -87,6 +88,7 @@ def test_saved_video_plays_in_the_tab(
     assert re.search(r"File\s+file://", text)
     assert frame.locator("html").evaluate("html => html.classList.contains('dark')") is (theme == "dark")
     assert page.problems == []
+    assert_accessible(frame.locator("html"))
     page.wait_for_timeout(1500)
     page.screenshot(path=images / f"preview-task-{theme}.png")
 
@@ -106,6 +108,7 @@ def test_gallery_shows_every_video_of_the_run(
     summary = frame.locator("#summary").inner_text()
     assert summary == "7 videos · 1 rejected by moderation · 5 done · 1 rendering · $0.35"
     assert page.problems == []
+    assert_accessible(frame.locator("html"))
     page.wait_for_timeout(1500)
     page.screenshot(path=images / f"preview-run-{theme}.png")
 
@@ -198,3 +201,85 @@ def test_user_without_xcom_access_gets_a_message(browser_env: BrowserEnv, run_id
 
     frame.get_by_text("You may not see the videos of this DAG.").wait_for()
     assert frame.locator("video").count() == 0
+
+
+# -- what changes, and where links lead
+
+
+@pytest.fixture(scope="module")
+def variants_run(browser_env: BrowserEnv) -> str:
+    """Return a run of the DAG ``variants`` whose generations are all pending, that of a failed task included."""
+    run = browser_env.client.trigger("variants")
+    states = {"late": "failed", "submit": "success", "await": "deferred", "described": "deferred"}
+    for task_id, state in states.items():
+        browser_env.client.wait_for_task("variants", run, task_id, state, timeout=120)
+    return run
+
+
+def test_generations_of_other_tasks_are_explained(
+    browser_env: BrowserEnv, variants_run: str, open_page: OpenPage
+) -> None:
+    _, frame = open_page(f"/dags/variants/runs/{variants_run}/plugin/grokvideo-run")
+
+    # The prompt of a decorated task, while it waits; and the sensor shows that of the task that submitted.
+    frame.get_by_role("article", name="described").get_by_text("A stork over wet meadows").wait_for()
+    shared = frame.get_by_role("article", name="submit, await")
+    shared.get_by_text("A heron").wait_for()
+    assert frame.locator("article").count() == 3
+    late = frame.get_by_role("article", name="late")
+    late.get_by_text("The generation continues at the API.").wait_for()
+
+    browser_env.slow.finish(browser_env.client.xcom("variants", variants_run, "late", "request_id"))
+
+    late.get_by_text("The video is finished at the API.").wait_for()
+    assert late.locator(".state").inner_text() == "Finished at the API"
+    assert len(wait_until_playable(frame)) == 1
+
+
+def test_clear_of_a_finished_task_is_noticed(browser_env: BrowserEnv, open_page: OpenPage) -> None:
+    run = browser_env.client.trigger("videos")
+    browser_env.client.wait_for_task("videos", run, "unsaved", "success", timeout=120)
+    first = browser_env.client.xcom("videos", run, "unsaved", "request_id")
+    _, frame = open_page(of_task(run, "unsaved"))
+    wait_until_playable(frame)
+    frame.get_by_text(first).wait_for()
+
+    browser_env.client.clear("videos", run, ["unsaved"])
+
+    frame.get_by_text(first).wait_for(state="detached")
+    browser_env.client.wait_for_task("videos", run, "unsaved", "success", timeout=120)
+    second = browser_env.client.xcom("videos", run, "unsaved", "request_id")
+    assert second != first
+    frame.get_by_text(second).wait_for()
+    wait_until_playable(frame)
+    browser_env.client.call("PATCH", f"/dags/videos/dagRuns/{run}", json={"state": "failed"})
+
+
+def test_links_lead_into_airflow(browser_env: BrowserEnv, run_id: str, open_page: OpenPage) -> None:
+    page, frame = open_page(f"/dags/videos/runs/{run_id}/plugin/grokvideo-run")
+
+    frame.get_by_role("link", name="Video of scenes [1]").click()
+    page.wait_for_url(lambda url: unquote(url).endswith(of_task(run_id, "scenes", 1)))
+    wait_until_playable(frame)
+    frame.get_by_role("link", name="Log of scenes [1]").click()
+
+    page.get_by_text("Done after").first.wait_for()
+    assert page.locator("iframe").count() == 0
+
+
+def test_saved_video_is_downloaded_or_the_page_says_how(
+    browser_env: BrowserEnv, run_id: str, open_page: OpenPage
+) -> None:
+    page, frame = open_page(of_task(run_id, "saved"))
+    wait_until_playable(frame)
+    if "allow-downloads" not in page.locator("iframe[title^=Video]").get_attribute("sandbox"):
+        frame.get_by_role("link", name="open this page by itself").click()
+        page.wait_for_url("**/grokvideo/dags/**")
+        frame = page
+
+    with page.expect_download() as started:
+        frame.get_by_role("link", name="Download the video of saved").click()
+
+    assert started.value.suggested_filename == "saved.mp4"
+    result = browser_env.client.xcom("videos", run_id, "saved")
+    assert Path(started.value.path()).stat().st_size == result["size_bytes"]

@@ -33,6 +33,19 @@ with DAG("videos", schedule=None, start_date=START):
 
     other()
 
+with DAG("variants", schedule=None, start_date=START):
+    SLOW = {"grokvideo_conn_id": "grokvideo_slow", "duration": 1}
+    # Its generation goes on after the task has failed.
+    GrokVideoGenerateOperator(task_id="late", prompt="A snail", timeout=1, retries=0, **SLOW)
+    submitted = GrokVideoGenerateOperator(task_id="submit", prompt="A heron", wait_for_completion=False, **SLOW)
+    GrokVideoSensor(task_id="await", request_id=submitted.output["request_id"], grokvideo_conn_id="grokvideo_slow")
+
+    @task.grok_video(**SLOW)
+    def described() -> str:
+        return "A stork over wet meadows"
+
+    described()
+
 with DAG("forgers", schedule=None, start_date=START, params={"result": {}}):
 
     @task

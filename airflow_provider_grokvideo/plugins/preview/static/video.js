@@ -369,7 +369,8 @@ async function refreshAndSchedule() {
   const pause = REFRESH_MS[document.hidden ? "hidden" : isSettled ? "settled" : "active"];
   clearTimeout(timer);
   // A page of many cards loads slowly, and must not occupy the API server.
-  timer = setTimeout(refreshNow, Math.max(pause, 10 * (performance.now() - startedAt)));
+  const took = performance.now() - startedAt;
+  timer = setTimeout(refreshNow, Math.max(pause, Math.min(10 * took, REFRESH_MS.hidden)));
 }
 
 function refreshNow() {
