@@ -263,7 +263,7 @@ def test_links_lead_into_airflow(browser_env: BrowserEnv, run_id: str, open_page
     wait_until_playable(frame)
     frame.get_by_role("link", name="Log of scenes [1]").click()
 
-    page.get_by_text("Done after").first.wait_for()
+    page.get_by_text("Waiting for generation").first.wait_for()
     assert page.locator("iframe").count() == 0
 
 

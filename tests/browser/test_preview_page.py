@@ -333,6 +333,7 @@ def test_hidden_page_refreshes_when_it_is_shown(preview: FakePreview, page: Any)
     page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.isHidden, configurable: true })")
     page.evaluate("window.isHidden = true")
     refresh(page)
+    page.wait_for_load_state("networkidle")
     count = len(preview.limits)
 
     page.clock.run_for(50_000)
