@@ -258,7 +258,7 @@ def test_clear_of_a_finished_task_is_noticed(browser_env: BrowserEnv, open_page:
 def test_links_lead_into_airflow(browser_env: BrowserEnv, run_id: str, open_page: OpenPage) -> None:
     page, frame = open_page(f"/dags/videos/runs/{run_id}/plugin/grokvideo-run")
 
-    frame.get_by_role("link", name="Video of scenes [1]").click()
+    frame.get_by_role("link", name="Video of scenes [1]", exact=True).click()
     page.wait_for_url(lambda url: unquote(url).endswith(of_task(run_id, "scenes", 1)))
     wait_until_playable(frame)
     frame.get_by_role("link", name="Log of scenes [1]").click()

@@ -2,9 +2,10 @@
 // paint, so that the page does not flash.
 
 const page = document.documentElement;
+// Without fg-error, which is too pale on white for a text.
 const TOKENS = {
   "--bg": "bg", "--fg": "fg", "--muted": "fg-muted", "--border": "border", "--raised": "bg-subtle",
-  "--done": "success-solid", "--error": "fg-error", "--rendering": "deferred-solid", "--failed": "failed-solid",
+  "--done": "success-solid", "--rendering": "deferred-solid", "--failed": "failed-solid",
   "--retrying": "up_for_retry-solid", "--focus": "brand-focus-ring",
 };
 
