@@ -23,7 +23,13 @@ def open_page(browser_env: BrowserEnv, browser: Any, axe_source: str) -> Iterato
     contexts = []
 
     def open_page(
-        path: str, *, theme: str = "light", client: AirflowClient | None = None, base: str | None = None, **size: int
+        path: str,
+        *,
+        theme: str = "light",
+        client: AirflowClient | None = None,
+        base: str | None = None,
+        on_data: Callable[[Any], None] | None = None,
+        **size: int,
     ) -> Any:
         base = base or browser_env.airflow.base_url
         context = browser.new_context(viewport={"width": 1440, "height": 900, **size})
@@ -36,6 +42,8 @@ def open_page(browser_env: BrowserEnv, browser: Any, axe_source: str) -> Iterato
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.on("console", lambda line: page.problems.append(line.text) if "Content Security" in line.text else None)
+        if on_data:
+            page.route(re.compile(r"/grokvideo/.*/videos(\?|$)"), on_data)
         page.goto(f"{base}{path}")
         # No other view of Airflow has this title.
         return page, page.frame_locator("iframe[title^=Video]")
@@ -62,6 +70,30 @@ def wait_until_playable(frame: Any, count: int = 1) -> list[float]:
 
 
 # -- what users see
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_skeleton_is_shown_until_the_data_arrives(
+    run_id: str, open_page: OpenPage, theme: str, record_property: Callable[[str, object], None]
+) -> None:
+    held: list[Any] = []
+    page, frame = open_page(of_task(run_id, "saved"), theme=theme, on_data=lambda route: held.append(route))
+
+    frame.locator(".skeleton").first.wait_for()
+    while not held:
+        page.wait_for_event("request")
+    assert frame.locator("main").get_attribute("aria-busy") == "true"
+    assert frame.locator("article").count() == 0
+    # A white page must not flash in Airflow's dark theme.
+    assert frame.locator("html.dark").count() == (theme == "dark")
+    paint = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+    record_property("first_contentful_paint_ms", frame.locator("html").evaluate(paint))
+
+    held.pop().continue_()
+
+    frame.locator("article").wait_for()
+    assert frame.locator(".skeleton").count() == 0
+    assert frame.locator("main").get_attribute("aria-busy") is None
 
 
 @pytest.mark.parametrize("theme", THEMES)

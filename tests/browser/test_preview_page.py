@@ -139,23 +139,6 @@ def refresh(page: Any) -> None:
     raise AssertionError("the page does not refresh")
 
 
-def test_skeleton_is_shown_until_the_data_arrives(preview: FakePreview, page: Any) -> None:
-    preview.records = [task("make", "running")]
-    held = []
-    page.route(f"{ORIGIN}{GALLERY}/videos*", held.append)
-
-    with page.expect_request(is_data):
-        page.goto(ORIGIN + GALLERY)
-
-    page.locator(".skeleton").first.wait_for()
-    assert page.locator("main").get_attribute("aria-busy") == "true"
-    assert page.locator("article").count() == 0
-    preview.handle(held.pop())
-    page.locator("article").wait_for()
-    assert page.locator(".skeleton").count() == 0
-    assert page.locator("main").get_attribute("aria-busy") is None
-
-
 def test_changes_are_shown_and_announced(preview: FakePreview, page: Any) -> None:
     preview.records = [task("make", "deferred", request_id_xcom="r-1")]
     preview.api["r-1"] = {"state": "pending", "progress": 42}
