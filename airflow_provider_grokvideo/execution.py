@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowFailException, conf
+from airflow.providers.common.compat.sdk import conf
 from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
 from airflow_provider_grokvideo.api.generation import Generation
@@ -21,12 +21,12 @@ from airflow_provider_grokvideo.api.retry import SUBMISSION_TIMEOUT
 from airflow_provider_grokvideo.api.summary import RequestSummary, fingerprint_address, fingerprint_request
 from airflow_provider_grokvideo.events import generation_from_event, is_stale_event
 from airflow_provider_grokvideo.exceptions import (
-    GenerationError,
     GenerationNotFoundError,
     GrokVideoError,
     StorageError,
     SubmissionUnknownError,
 )
+from airflow_provider_grokvideo.failures import raise_once, to_airflow_exception
 from airflow_provider_grokvideo.ledger import (
     FailUnknown,
     LedgerEntry,
@@ -185,7 +185,7 @@ class TaskExecution:
         if step.warning:
             log.warning("Submitting a new generation, which is billed: %s", step.warning)
         cost = estimate(prepared.request, self.hook.prices)
-        log.info(describe_cost(cost, prepared.request))
+        log.info("Requesting %s. %s", prepared.request.describe(), describe_cost(cost, prepared.request))
         if operator.max_cost_usd is not None:
             check_cost(cost, operator.max_cost_usd, prepared.request)
         if operator.output_path:
@@ -369,17 +369,8 @@ class TaskExecution:
             yield
         except GrokVideoError as error:
             resubmit = self.operator.on_unknown_submission == "resubmit" and isinstance(error, SubmissionUnknownError)
-            raise to_airflow_exception(error, paid_for=self.operator.request_id is not None or resubmit) from error
-
-
-def to_airflow_exception(error: GrokVideoError, *, paid_for: bool = False) -> Exception:
-    """Return the error as a task raises it: one that a retry cannot repair forbids the retry.
-
-    :param paid_for: whether a generation is under way. A retry resumes it free of charge, so that only a final state
-        of the generation itself forbids the retry.
-    """
-    final = not error.retryable and (isinstance(error, GenerationError) or not paid_for)
-    return AirflowFailException(str(error)) if final else error
+            paid_for = self.operator.request_id is not None or resubmit
+            raise_once(error, to_airflow_exception(error, paid_for=paid_for), self.operator.log)
 
 
 def _exists(path: str) -> bool:

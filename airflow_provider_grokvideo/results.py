@@ -91,6 +91,10 @@ def finish(
         metrics.finished(generation, seconds)
         context["ti"].xcom_push(key="outcome", value=failure_summary(generation))
         raise GenerationError.from_generation(generation)
+    cost = _cost(generation)
+    log.info(
+        "Generation %s is done after %.0f s%s", generation.request_id, seconds, f", and cost {cost} USD" if cost else ""
+    )
     saved: Landed | None = None
     if is_uploaded:
         log.info("The API has uploaded the video to upload_url itself, and names no other place")
@@ -100,8 +104,6 @@ def finish(
     # Only after saving: a retry that resumes with the download comes here again.
     metrics.finished(generation, seconds)
     result = to_result(generation, saved, model=model or hook.default_model, elapsed_seconds=time.time() - started_at)
-    if result["cost_usd"] is not None:
-        log.info("Generation %s cost %s USD", generation.request_id, result["cost_usd"])
     GrokVideoLink().store(context, preview_url(context) or generation.video_url)
     emit_asset_events(context, outlets, result)
     return result

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from airflow_provider_grokvideo.api.client import GrokVideoClient
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, estimate, format_usd, not_offered_hint
 from airflow_provider_grokvideo.api.request import VideoRequest
-from airflow_provider_grokvideo.api.settings import COMETAPI_HOST, COMETAPI_URL, Settings
+from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError
 from dev.airflow_stack import AirflowApiError, AirflowStack, SandboxProcess, StackError, template_database
 from dev.narrator import Narrator, Step
@@ -28,6 +28,7 @@ from dev.processes import SignalsAsExceptions, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".demo"
+CONN_ID = "grokvideo_default"
 DAG_ID, TASK_ID, DAG_FILE = "grokvideo_quickstart", "generate", "quickstart.py"
 REQUEST = VideoRequest(
     prompt="A paper boat sails down a rainy street at dusk, neon lights mirrored in the water",
@@ -53,23 +54,23 @@ STATES = {
 }
 STATES_AFTER_THE_WAIT = {
     "queued": "the wait is over, the task is queued again",
-    "running": "a worker has the task again: it fetches and checks the video",
+    "running": "a worker has the task again: it downloads and checks the video",
 }
+# Starts of the log lines that the demo repeats.
+REPEATED = ("Generation ", "Saved ")
 
 
-# How the lines begin that the trigger and the saving write.
-TOLD = ("Generation ", "Saved ")
+def real_settings(key: str, host: str | None) -> Settings:
+    """Return the settings of a connection with this key and host."""
+    # Only here: the import of Airflow takes seconds, and the first line shall come at once.
+    from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_grokvideo.hooks.connection import settings_of
 
-def api_url(host: str | None) -> str:
-    """Return the base URL that a connection with this host has."""
-    if not host:
-        return COMETAPI_URL
-    url = (host if "://" in host else f"https://{host}").rstrip("/")
-    parts = urlsplit(url)
-    if parts.path:
-        return url
-    return f"{url}/grok/v1" if parts.hostname == COMETAPI_HOST else f"{url}/v1"
+    try:
+        return settings_of(Connection(conn_id=CONN_ID, conn_type="grokvideo", host=host, password=key))
+    except GrokVideoError as error:
+        raise StackError(str(error)) from None
 
 
 def connection(settings: Settings) -> str:
@@ -78,7 +79,7 @@ def connection(settings: Settings) -> str:
 
 
 def check_key(settings: Settings) -> str:
-    """Ask the API for its models, which is free, and return what it says about the key.
+    """Ask the API for its models, which is free, and return whether it accepts the key.
 
     :raises StackError: the API rejects the key or cannot be reached.
     """
@@ -133,11 +134,11 @@ class Run:
         self._last_state: str | None = None
         self._states = STATES
         self._request_id: str | None = None
-        self._told_log: set[str] = set()
+        self._shown_log: set[str] = set()
         self._next_poll = 0.0
 
     def follow(self, timeout: float) -> dict[str, Any]:
-        """Tell what happens until the run has ended, and return the task's result."""
+        """Print what happens until the run has ended, and return the task's result."""
         state = wait_until(self._step, timeout=timeout, what=f"run {self.run_id} to end", interval=0.3)
         if state != "success":
             raise StackError(f"the run ended as {state}; the end of the task's log:\n{self.log_tail()}")
@@ -152,23 +153,23 @@ class Run:
         run_state = self.client.run_state(DAG_ID, self.run_id)
         ti = self.client.task_instance(DAG_ID, self.run_id, TASK_ID)
         if ti["state"] not in {None, "scheduled", "queued", "running"}:
-            self._tell_request_id()
+            self._show_request_id()
         if ti["state"] != self._last_state:
             self._last_state = ti["state"]
-            if told := self._states.get(ti["state"]):
-                self.say(told)
-                self.step.now(told)
+            if text := self._states.get(ti["state"]):
+                self.say(text)
+                self.step.now(text)
         if ti["state"] == "running":
-            self._tell_request_id()
+            self._show_request_id()
         if ti["state"] == "deferred":
             self._states = STATES | STATES_AFTER_THE_WAIT
             self._show_progress()
         ended = run_state in {"success", "failed"}
         if ended or ti["state"] == "deferred":
-            self._tell_log(ti["try_number"])
+            self._show_log(ti["try_number"])
         return run_state if ended else None
 
-    def _tell_request_id(self) -> None:
+    def _show_request_id(self) -> None:
         if self._request_id:
             return
         with contextlib.suppress(AirflowApiError):
@@ -184,13 +185,13 @@ class Run:
             self.step.percent = 100 if generation.state == "done" else generation.progress
             self.step.now(f"the API renders the video: {generation.state}")
 
-    def _tell_log(self, try_number: int) -> None:
-        """Pass on what the provider writes into the task's log about the generation and the file."""
+    def _show_log(self, try_number: int) -> None:
+        """Print what the provider has logged about the generation and the file."""
         for line in self._log(try_number).splitlines():
-            if line not in self._told_log:
-                self._told_log.add(line)
+            if line not in self._shown_log:
+                self._shown_log.add(line)
                 text = line.split(" ", 2)[-1]
-                if text.startswith(TOLD):
+                if text.startswith(REPEATED):
                     self.say(f"    {text}")
 
     def _log(self, try_number: int) -> str:
@@ -200,10 +201,10 @@ class Run:
             return f"(no log: {error})"
 
 
-def tell_result(narrator: Narrator, result: dict[str, Any], *, real: bool) -> None:
+def show_result(narrator: Narrator, result: dict[str, Any], *, real: bool) -> None:
     """Print where the video is, what it shows, what it cost and what to do next."""
     cost = result.get("cost_usd")
-    price = f"{float(cost):.2f} US dollars" if cost else "not told by the API"
+    price = f"{float(cost):.2f} US dollars" if cost else "not reported by the API"
     video = Path(result["path"].removeprefix("file://"))
     narrator.show_picture(video)
     print(
@@ -226,7 +227,7 @@ def tell_result(narrator: Narrator, result: dict[str, Any], *, real: bool) -> No
 def api(narrator: Narrator, log: Path) -> Iterator[Settings]:
     """Start the sandbox, or check the key of the real API; say which of both is used."""
     if key := os.environ.get("GROKVIDEO_API_KEY"):
-        settings = Settings(base_url=api_url(os.environ.get("GROKVIDEO_HOST")), api_key=key.strip())
+        settings = real_settings(key, os.environ.get("GROKVIDEO_HOST"))
         narrator.say(f"API: {urlsplit(settings.base_url).netloc}, the real one ({settings.base_url})")
         narrator.say("checking the key, which is free (about 1 s)")
         narrator.say(check_key(settings))
@@ -280,7 +281,7 @@ def main() -> int:
         with SignalsAsExceptions(), api(narrator, home / "sandbox.log") as settings:
             result = make_video(narrator, home, settings, real=real)
         narrator.say("everything is stopped")
-        tell_result(narrator, result, real=real)
+        show_result(narrator, result, real=real)
     except StackError as error:
         print(f"\nThe demo failed: {error}\n\nAll logs are under {home}", file=sys.stderr)
         return 1

@@ -31,12 +31,12 @@ def line(elapsed: float, text: str) -> str:
 
 
 def started_line(text: str, expected: float) -> str:
-    """Return what is said when a step starts."""
+    """Return the line at the start of a step."""
     return f"{text} (about {expected:g} s)"
 
 
 def waiting_line(what: str, elapsed: float, expected: float, percent: float | None) -> str:
-    """Return what is said while a step goes on."""
+    """Return the line while a step continues."""
     done = "" if percent is None else f"{percent:.0f} %, "
     return f"    {what}: {done}{elapsed:.0f} of about {expected:g} s"
 
@@ -101,7 +101,7 @@ class Narrator:
         """Say what starts now, and show that it goes on until the block ends."""
         self.say(started_line(text, expected))
         step = Step(self, text, expected)
-        thread = threading.Thread(target=step.draw if self.console.is_terminal else step.tell, daemon=True)
+        thread = threading.Thread(target=step.draw if self.console.is_terminal else step.print_lines, daemon=True)
         thread.start()
         try:
             yield step
@@ -122,10 +122,10 @@ class Step:
         self._start = time.monotonic()
 
     def now(self, what: str) -> None:
-        """Change what the step is said to be doing."""
+        """Change the text of the step."""
         self.what = what
 
-    def tell(self, silence: float = SILENCE) -> None:
+    def print_lines(self, silence: float = SILENCE) -> None:
         """Print a line now and then."""
         while not self.ended.wait(silence):
             elapsed = time.monotonic() - self._start

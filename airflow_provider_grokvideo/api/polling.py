@@ -98,7 +98,8 @@ class Poller:
         if generation.is_final:
             return Stop("final")
         self._measure(generation.progress, now)
-        update = (generation.raw_status, generation.progress)
+        # Not the progress, which differs at almost every poll.
+        update = generation.raw_status
         if self.polls == 1 and not generation.is_status_unknown:
             # No log line: thousands of waits that start together would each write one.
             self._reported = update

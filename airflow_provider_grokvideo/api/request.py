@@ -161,6 +161,14 @@ class VideoRequest:
             ],
         )
 
+    def describe(self) -> str:
+        """Return what is requested, for a log: kind, model, size and the names of the inputs."""
+        kind = "a generation" if self.kind == "generation" else f"an {self.kind}"
+        size = [f"{self.duration} s" if self.duration else None, self.resolution, self.aspect_ratio]
+        inputs = [*self.images, *(name for name in ("video", "reference_audios") if getattr(self, name))]
+        made_from = f" from {', '.join(inputs)}" if inputs else ""
+        return f"{kind} with {', '.join(filter(None, [self.model_name, *size]))}{made_from}"
+
     @property
     def path(self) -> str:
         """Path of the submission below the base URL."""

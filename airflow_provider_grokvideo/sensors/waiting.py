@@ -24,7 +24,7 @@ from airflow_provider_grokvideo.exceptions import (
     GenerationTimeoutError,
     GrokVideoError,
 )
-from airflow_provider_grokvideo.execution import to_airflow_exception
+from airflow_provider_grokvideo.failures import raise_once, to_airflow_exception
 from airflow_provider_grokvideo.hooks.grokvideo import describe
 from airflow_provider_grokvideo.links.grokvideo import push_link
 from airflow_provider_grokvideo.results import failure_summary, finish
@@ -185,9 +185,9 @@ class SensorWait:
                 raise
             if sensor.never_fail or (sensor.soft_fail and isinstance(error, GrokVideoError | AirflowException)):
                 raise AirflowSkipException(str(error)) from error
-            if raised is error:
-                raise
-            raise raised from error
+            if isinstance(error, GrokVideoError):
+                raise_once(error, raised, sensor.log)
+            raise
 
     def _start(self, context: Context) -> None:
         self.sensor.request_id = checked_id(self.sensor.request_id)

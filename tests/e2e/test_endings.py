@@ -50,6 +50,31 @@ def test_failed_generation_names_what_it_cost(endings: VideoRuns) -> None:
     assert "It cost 0." in endings["moderated"].log()
 
 
+OWN_LINES = ("Requesting ", "Submitted ", "Waiting ", "Generation ", "Saved ", "This wait ")
+
+
+@pytest.mark.parametrize("name", ["done", "done-on-worker"])
+def test_log_of_a_success_shows_each_step_once(name: str, endings: VideoRuns) -> None:
+    texts = [line.split(" ", 2)[-1] for line in endings[name].log().splitlines()]
+    own = [text for text in texts if text.startswith(OWN_LINES)]
+
+    assert [text.split(" ", 1)[0] for text in own] == ["Requesting", "Submitted", "Waiting", "Generation", "Saved"], own
+    assert "This request costs up to 0.05 USD" in own[0]
+    assert " is done after " in own[3]
+    assert " cost 0.05 USD" in own[3]
+
+
+@pytest.mark.parametrize("name", ["moderated", "bad-key", "unreachable"])
+def test_log_of_a_failure_has_one_error_line_and_one_traceback(name: str, endings: VideoRuns) -> None:
+    run = endings[name]
+    log = run.log(run.task()["try_number"])
+    errors = [line.split(" ", 2)[-1] for line in log.splitlines() if line.split(" ", 2)[1:2] == ["error"]]
+
+    assert errors[1:] == ["Task failed with exception"], errors
+    assert ENDINGS[name].words[0] in errors[0]
+    assert log.count("Traceback (most recent call last)") <= 1
+
+
 def test_success_stores_id_and_result(endings: VideoRuns) -> None:
     for name in ("done", "done-on-worker", "rate-limited"):
         run = endings[name]

@@ -97,7 +97,7 @@ LAYERS = [
     {"operators", "sensors"},
     {"execution"},
     {"submission", "triggers"},
-    {"results"},
+    {"failures", "results"},
     {"ledger_path"},
     {"ledger_stores"},
     {"ledger", "storage"},

@@ -283,6 +283,13 @@ def test_changes_are_logged_once_and_silence_every_minute() -> None:
     assert len(wait.reports) <= 500 / REPORT_INTERVAL + 2
 
 
+def test_progress_is_reported_once_a_minute() -> None:
+    wait = simulate(lambda at: told(progress=int(at / 2)), timeout=150)
+    assert len(wait.polls) > 5
+    assert len(wait.reports) == 2
+    assert REPORT_INTERVAL <= wait.reports[0] < 2 * REPORT_INTERVAL <= wait.reports[1]
+
+
 def test_unknown_status_is_reported_from_the_first_poll_on() -> None:
     poller = Poller(poll_interval=5, deadline=START + 100, now=START)
     known, unknown = Generation("r", "pending", raw_status="queued"), Generation("r", "pending", raw_status="dreaming")

@@ -246,3 +246,23 @@ def test_seconds_are_a_number_or_a_timedelta(given_seconds: Any, seconds: float)
     checked = validate_seconds("timeout", given_seconds)
     assert checked == seconds
     assert type(checked) is float
+
+
+IMAGE, CLIP = "https://a.example/x.png?key=s3cret", "https://a.example/v.mp4"
+CLASSIC = "grok-imagine-video"
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({}, f"a generation with {CLASSIC}, 8 s"),
+        ({"duration": 3, "resolution": "720p", "aspect_ratio": "1:1"}, f"a generation with {CLASSIC}, 3 s, 720p, 1:1"),
+        ({"image": IMAGE, "model": f"{CLASSIC}-1.5"}, f"a generation with {CLASSIC}-1.5, 8 s from image"),
+        ({"reference_images": [IMAGE]}, f"a generation with {CLASSIC}, 8 s from reference_images[0]"),
+        ({"kind": "edit", "video": CLIP}, f"an edit with {CLASSIC} from video"),
+        ({"kind": "extension", "video": CLIP}, f"an extension with {CLASSIC}, 6 s from video"),
+    ],
+    ids=["text", "size", "image", "references", "edit", "extension"],
+)
+def test_description_names_model_size_and_inputs(fields: dict[str, Any], shown: str) -> None:
+    assert VideoRequest(prompt="p", **fields).describe() == shown

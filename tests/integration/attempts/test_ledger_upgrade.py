@@ -58,7 +58,7 @@ def test_entry_of_a_newer_release_submits_nothing(sandbox: Sandbox, store: Memor
     run.run()
 
     assert run.state == "failed"
-    assert isinstance(run.error.__cause__, LedgerEntryError)
+    assert isinstance(run.error.error, LedgerEntryError)
     assert "newer release" in str(run.error)
     assert sandbox.submissions == []
 
