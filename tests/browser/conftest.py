@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic"]
 # fmt: on
+
+OpenPage = Callable[..., Any]
+"""Opens a page of Airflow, and returns it with the frame of the preview."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,6 +66,23 @@ def api_path(run_id: str, task_id: str = "saved", map_index: int = -1, *, dag_id
     return f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}"
 
 
+def of_task(run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = "videos") -> str:
+    """Return the path of a task instance's tab "Video" in Airflow."""
+    mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
+    return f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/grokvideo"
+
+
+def wait_until_playable(frame: Any, count: int = 1) -> list[float]:
+    """Wait until this many videos are loaded, and return their durations."""
+    frame.locator("video").nth(count - 1).wait_for()
+    videos = frame.locator("video")
+    for index in range(count):
+        videos.nth(index).evaluate(
+            "video => video.readyState >= 2 || new Promise((done) => video.addEventListener('loadeddata', done))"
+        )
+    return videos.evaluate_all("videos => videos.map((video) => video.duration)")
+
+
 @pytest.fixture(scope="session")
 def browser_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserEnv]:
     """Return the running stack."""
@@ -73,6 +94,7 @@ def browser_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserEnv
         tempfile.TemporaryDirectory(prefix="videos-") as folder,
         Sandbox(seed=7) as fast,
         Sandbox(seed=8, render_seconds=3600) as slow,
+        Sandbox(seed=9, render_seconds=12) as steady,
     ):
         env = {
             "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]),
@@ -82,6 +104,7 @@ def browser_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserEnv
             "AIRFLOW__GROKVIDEO__PREVIEW_ROOTS": f"file://{root}/",
             "AIRFLOW_CONN_GROKVIDEO_DEFAULT": _connection(fast),
             "AIRFLOW_CONN_GROKVIDEO_SLOW": _connection(slow),
+            "AIRFLOW_CONN_GROKVIDEO_STEADY": _connection(steady),
             "VIDEOS_OUTPUT": f"file://{folder}",
         }
         with AirflowStack(home, dags, env) as airflow:
@@ -156,6 +179,42 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def open_page(browser_env: BrowserEnv, browser: Any, axe_source: str) -> Iterator[OpenPage]:
+    """Return a function that opens a page of Airflow, signed in, and returns the page and the preview's frame."""
+    contexts = []
+
+    def open_page(
+        path: str,
+        *,
+        theme: str = "light",
+        client: AirflowClient | None = None,
+        base: str | None = None,
+        on_data: Callable[[Any], None] | None = None,
+        **size: int,
+    ) -> Any:
+        base = base or browser_env.airflow.base_url
+        context = browser.new_context(viewport={"width": 1440, "height": 900, **size})
+        contexts.append(context)
+        token = (client or browser_env.client)._http.headers["Authorization"].removeprefix("Bearer ")
+        context.add_cookies([{"name": "_token", "value": token, "url": base}])
+        context.add_init_script(axe_source)
+        context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
+        page = context.new_page()
+        page.problems = []
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("console", lambda line: page.problems.append(line.text) if "Content Security" in line.text else None)
+        if on_data:
+            page.route(re.compile(r"/grokvideo/.*/videos(\?|$)"), on_data)
+        page.goto(f"{base}{path}")
+        # No other view of Airflow has this title.
+        return page, page.frame_locator("iframe[title^=Video]")
+
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 def _answers(client: AirflowClient, child: Child) -> bool:

@@ -3,70 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from conftest import BrowserEnv, api_path, assert_accessible
-
-from dev.airflow_stack import AirflowClient
+from conftest import BrowserEnv, OpenPage, api_path, assert_accessible, of_task, wait_until_playable
 
 THEMES = ("light", "dark")
-OpenPage = Callable[..., Any]
-
-
-@pytest.fixture
-def open_page(browser_env: BrowserEnv, browser: Any, axe_source: str) -> Iterator[OpenPage]:
-    """Return a function that opens a page of Airflow, signed in, and returns the page and the preview's frame."""
-    contexts = []
-
-    def open_page(
-        path: str,
-        *,
-        theme: str = "light",
-        client: AirflowClient | None = None,
-        base: str | None = None,
-        on_data: Callable[[Any], None] | None = None,
-        **size: int,
-    ) -> Any:
-        base = base or browser_env.airflow.base_url
-        context = browser.new_context(viewport={"width": 1440, "height": 900, **size})
-        contexts.append(context)
-        token = (client or browser_env.client)._http.headers["Authorization"].removeprefix("Bearer ")
-        context.add_cookies([{"name": "_token", "value": token, "url": base}])
-        context.add_init_script(axe_source)
-        context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
-        page = context.new_page()
-        page.problems = []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("console", lambda line: page.problems.append(line.text) if "Content Security" in line.text else None)
-        if on_data:
-            page.route(re.compile(r"/grokvideo/.*/videos(\?|$)"), on_data)
-        page.goto(f"{base}{path}")
-        # No other view of Airflow has this title.
-        return page, page.frame_locator("iframe[title^=Video]")
-
-    yield open_page
-    for context in contexts:
-        context.close()
-
-
-def of_task(run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = "videos") -> str:
-    mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
-    return f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/grokvideo"
-
-
-def wait_until_playable(frame: Any, count: int = 1) -> list[float]:
-    """Wait until this many videos are loaded, and return their durations."""
-    frame.locator("video").nth(count - 1).wait_for()
-    videos = frame.locator("video")
-    for index in range(count):
-        videos.nth(index).evaluate(
-            "video => video.readyState >= 2 || new Promise((done) => video.addEventListener('loadeddata', done))"
-        )
-    return videos.evaluate_all("videos => videos.map((video) => video.duration)")
 
 
 # -- what users see

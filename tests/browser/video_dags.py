@@ -46,6 +46,17 @@ with DAG("variants", schedule=None, start_date=START):
 
     described()
 
+with DAG("screencast", schedule=None, start_date=START):
+    GrokVideoGenerateOperator(
+        task_id="generate",
+        prompt="A paper boat sails down a rainy street at dusk, neon lights mirrored in the water",
+        duration=4,
+        aspect_ratio="16:9",
+        grokvideo_conn_id="grokvideo_steady",
+        output_path=f"{VIDEOS}/screencast/",
+        poll_interval=1,
+    )
+
 with DAG("forgers", schedule=None, start_date=START, params={"result": {}}):
 
     @task
