@@ -222,6 +222,22 @@ def test_show_more_keeps_the_keyboards_place(preview: FakePreview, page: Any) ->
     assert page.get_by_role("button", name="Show more").count() == 0
 
 
+def test_only_cards_near_the_window_are_polled(preview: FakePreview, page: Any) -> None:
+    preview.records = [task("make", "deferred", index, request_id_xcom=f"r-{index}") for index in range(100)]
+    polled: set[str] = set()
+    page.on("request", lambda request: polled.add(request.url) if request.url.endswith("/progress") else None)
+    page.goto(ORIGIN + GALLERY)
+    page.locator("article").nth(99).wait_for()
+    page.wait_for_load_state("networkidle")
+    assert 0 < len(polled) < 20
+
+    page.locator("article").nth(99).scroll_into_view_if_needed()
+    refresh(page)
+    page.wait_for_load_state("networkidle")
+
+    assert any(url.endswith("/make/99/progress") for url in polled)
+
+
 @pytest.mark.parametrize("link", ["Log of make", "Task of make"])
 def test_link_leaves_the_sandboxed_tab(preview: FakePreview, page: Any, link: str) -> None:
     preview.records = [task("make", "running")]

@@ -120,6 +120,18 @@ def test_task_whose_trigger_has_fired_is_resuming(engine: Any) -> None:
     assert [record.is_under_way for record in database.list_records(DAG_ID, RUN_ID)[0]] == [False, True]
 
 
+def test_one_more_query_polls_a_card(engine: Any) -> None:
+    from airflow_provider_grokvideo.plugins.preview import database
+
+    create_run(engine, TASKS, mapped_and_sensors(1))
+    database.list_records(DAG_ID, RUN_ID)
+
+    with recorded_queries(engine) as queries:
+        assert database.get_record(DAG_ID, RUN_ID, "await", 0).request_id == "r-0"
+
+    assert len(queries) == 1
+
+
 def test_missing_run_or_task_instance_is_not_found(engine: Any) -> None:
     from airflow_provider_grokvideo.plugins.preview import database
 
@@ -129,4 +141,6 @@ def test_missing_run_or_task_instance_is_not_found(engine: Any) -> None:
         database.list_records(DAG_ID, "another")
     with pytest.raises(database.NotFound, match="task instance"):
         database.get_record(DAG_ID, RUN_ID, "make", 7)
+    with pytest.raises(database.NotFound):
+        database.get_record(DAG_ID, "another", "make", 0)
     assert not database.get_record(DAG_ID, RUN_ID, "other", -1).is_own

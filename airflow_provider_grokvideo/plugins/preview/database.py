@@ -48,7 +48,6 @@ def get_record(dag_id: str, run_id: str, task_id: str, map_index: int) -> TaskRe
     """
     # Not a FastAPI dependency: the session would stay open while a video plays.
     with create_session(scoped=False) as session:
-        _check_run(session, dag_id, run_id)
         condition = and_(TaskInstance.task_id == task_id, TaskInstance.map_index == map_index)
         for record in _select_records(session, dag_id, run_id, condition, 1):
             return record

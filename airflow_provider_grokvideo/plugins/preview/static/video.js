@@ -253,9 +253,16 @@ async function poll(card) {
   return card.polled;
 }
 
-function needsPoll({ video, polled, isVisible }) {
+// A poll costs a database query, so only cards in the window or near it are polled.
+function isNearWindow(node) {
+  const { top, bottom } = node.getBoundingClientRect();
+  return bottom > -200 && top < innerHeight + 200;
+}
+
+function needsPoll({ video, polled, node }) {
   const isKnown = polled && !["pending", "unknown"].includes(polled.state);
-  return isVisible && video.request_id && !isKnown && ["rendering", "submitted", "failed", "retrying"].includes(video.state);
+  const isPolled = ["rendering", "submitted", "failed", "retrying"].includes(video.state);
+  return video.request_id && isPolled && !isKnown && isNearWindow(node);
 }
 
 async function pollAll() {
@@ -269,13 +276,6 @@ async function pollAll() {
   await Promise.all(Array.from({ length: MAX_CONCURRENT_REQUESTS }, worker));
 }
 
-const visibility = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    const card = cards.get(entry.target.dataset.key);
-    if (card) card.isVisible = entry.isIntersecting;
-  }
-}, { rootMargin: "200px" });
-
 // ---- all cards
 
 function cardKey({ tasks: [first] }) {
@@ -288,15 +288,13 @@ function createCard(key) {
   const name = node.querySelector(".name");
   name.id = `name-${key}`;
   node.setAttribute("aria-labelledby", name.id);
-  visibility.observe(node);
-  return { node, polled: null, isVisible: true };
+  return { node, polled: null };
 }
 
 function updateCards(videos) {
   const current = new Set(videos.map(cardKey));
   for (const [key, card] of cards) {
     if (current.has(key)) continue;
-    visibility.unobserve(card.node);
     card.node.remove();
     cards.delete(key);
   }
