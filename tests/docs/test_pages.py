@@ -100,7 +100,7 @@ def test_every_key_of_the_result_is_documented() -> None:
 
 
 def test_every_argument_in_the_readme_has_its_default() -> None:
-    rows = table("README.md", "Around it:")
+    rows = table("README.md", "Other arguments:")
     known = parameters(GrokVideoOperator)
 
     assert set(rows) <= set(known)
