@@ -1,6 +1,6 @@
-"""What a task instance has paid for, and what each of its attempts may therefore do. Decisions only, no I/O.
+"""Decisions on what a task instance has paid for and what an attempt may do. No I/O.
 
-The ledger stands between a retry and a second bill: an intent is recorded before the paid POST, the ``request_id``
+The ledger prevents that a retry pays again: an intent is recorded before the paid POST, the ``request_id``
 after it, the result at the end. There is one entry for a task instance, whatever its try number.
 """
 
@@ -25,17 +25,17 @@ OnUnknownSubmission = Literal["fail", "resubmit"]
 State = Literal["intent", "submitted", "finished"]
 
 NOT_FOUND_GRACE = 3600.0
-"""Seconds after which an id that the API does not know is no longer one that it does not know yet."""
+"""Seconds after the submission in which the API may not know the id yet."""
 VERSION = 2
 """Version of the stored form. Entries of release 0.1.0 have none."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What tells the attempts and clears of one task instance apart, and its DAG run from an earlier one.
+    """Identity of an attempt: it distinguishes attempts and clears of a task instance, and DAG runs with the same id.
 
-    A clear sets ``max_tries`` to the try number plus the task's retries, in every version of Airflow, and so to a
-    number that no earlier clear has set. Nothing else changes it. The DAG run's ``clear_number`` cannot be used: from
+    A clear sets ``max_tries`` to the try number plus the task's retries, in every version of Airflow, which no
+    earlier clear has set. Nothing else changes it. The DAG run's ``clear_number`` cannot be used: from
     3.2 on it also counts clears of other tasks, before that it counts no clear in a running run.
 
     :param try_number: of this attempt.
@@ -57,7 +57,7 @@ class Attempt:
 
     @classmethod
     def of(cls, context: Context) -> Self:
-        """Return what the context of a running task says."""
+        """Return the attempt of a running task."""
         ti, dag_run = context["ti"], context["dag_run"]
         task = getattr(ti, "task", None) or context.get("task")
         number = getattr(dag_run, "id", None)
@@ -74,8 +74,8 @@ class Attempt:
     def is_of_another_run(self, earlier: Attempt) -> bool:
         """Return whether the DAG run of an earlier attempt was deleted, and this one has the same id.
 
-        An attempt with a lower try number alone does not tell: it may be a process of the same run that was taken for
-        dead, and must not submit beside its successor.
+        A lower try number alone is not enough: the attempt may be a process of the same run that Airflow has declared
+        dead, and it must not submit in addition to its successor.
         """
         for name in ("run_number", "run_after"):
             before, now = getattr(earlier, name), getattr(self, name)
@@ -87,7 +87,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What is known of a task instance's generation.
+    """Entry about the generation of a task instance.
 
     :param state: ``intent`` before the POST, ``submitted`` with the id, ``finished`` with the result.
     :param submitted_at: when the POST was sent, in seconds since the epoch.
@@ -130,9 +130,9 @@ class LedgerEntry:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Read the stored form of this release or of an earlier one.
+        """Parse the stored form of this release or of an earlier one.
 
-        :raises LedgerEntryError: it is damaged, or of a newer release.
+        :raises LedgerEntryError: the entry is damaged, or of a newer release.
         """
         version = stored.get("version", 1)
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
@@ -165,7 +165,7 @@ class LedgerEntry:
         clear_number = stored.get("clear_number")
         if not isinstance(clear_number, int):
             raise LedgerEntryError(f"clear_number={clear_number!r}")
-        # That release's fingerprint covers the connection as well, and so cannot be compared with today's.
+        # The fingerprint of that release includes the connection, so it cannot be compared.
         return cls(
             state=stored.get("state"),  # type: ignore[arg-type]
             submitted_at=stored.get("at"),  # type: ignore[arg-type]
@@ -175,9 +175,9 @@ class LedgerEntry:
         )
 
     def check(self) -> None:
-        """Check that the entry says what its state promises: decisions on it cost money.
+        """Check that the entry has the fields of its state: decisions on it cost money.
 
-        :raises LedgerEntryError: names what is wrong.
+        :raises LedgerEntryError: a field is missing or wrong.
         """
         has_id = isinstance(self.request_id, str) and bool(self.request_id.strip())
         if self.state not in ("intent", "submitted", "finished"):
@@ -199,9 +199,9 @@ class LedgerEntry:
     def was_cleared(self, now: Attempt) -> bool:
         """Return whether a person has cleared this task instance since the entry was written."""
         if self.attempt is not None:
-            # What is cleared gets a new attempt; one that is older than the entry cannot know of a clear.
+            # A clear starts a new attempt; an attempt older than the entry was not started by a clear.
             return self.attempt.max_tries != now.max_tries and now.try_number > self.attempt.try_number
-        # Of release 0.1.0: a clear is believed only where both counters show one, since a wrong guess pays again.
+        # Release 0.1.0: only if both counters changed, because a wrong answer would pay again.
         return now.clear_number > (self.clear_number or 0) and now.max_tries > now.retries
 
     def is_of_another_run(self, now: Attempt) -> bool:
@@ -211,9 +211,9 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class Submit:
-    """Submit a new generation.
+    """Decision to submit a new generation.
 
-    :param warning: why, where the task instance has paid, or may have paid, for an earlier one.
+    :param warning: the reason, if the task instance has paid, or may have paid, for an earlier one.
     """
 
     warning: str | None = None
@@ -221,10 +221,10 @@ class Submit:
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on with a generation that is paid for.
+    """Decision to resume a generation that is paid for.
 
     :param cleared: whether a person has cleared the task since.
-    :param changed: whether the request at hand differs from the one that was submitted.
+    :param changed: whether the current request differs from the submitted one.
     """
 
     entry: LedgerEntry
@@ -239,7 +239,7 @@ class Resume:
 
 @dataclass(frozen=True)
 class ReturnResult:
-    """Return the result: the work is done, only the task's success was not recorded."""
+    """Decision to return the recorded result: only the success of the task was not recorded."""
 
     entry: LedgerEntry
     changed: bool = False
@@ -247,7 +247,7 @@ class ReturnResult:
 
 @dataclass(frozen=True)
 class FailUnknown:
-    """Stop: an earlier submission may have been accepted."""
+    """Decision to stop: an earlier submission may have been accepted."""
 
     submitted_at: float
 
@@ -263,11 +263,11 @@ def next_step(
     address: str,
     on_unknown: OnUnknownSubmission,
 ) -> Step:
-    """Decide what an attempt does with what the ledger holds.
+    """Return what an attempt does next.
 
-    :param entry: ``None`` where it holds nothing.
+    :param entry: the entry in the ledger, ``None`` if there is none.
     :param now: the attempt.
-    :param fingerprint: of the request at hand; ``None`` where it cannot be made.
+    :param fingerprint: of the current request; ``None`` if there is no valid request.
     :param address: fingerprint of the API's address.
     """
     if entry is None:
@@ -301,11 +301,11 @@ def next_step(
 
 
 def next_step_after_poll(step: Resume, found: Generation | None, now: float) -> Submit | Resume:
-    """Decide what to do with a generation that is to be resumed, after polling it once.
+    """Return what an attempt does with a resumed generation after one poll.
 
-    A verdict that a retry cannot change stays a :class:`Resume`, which then fails with it.
+    A failure that a retry cannot change stays a :class:`Resume`, which then fails.
 
-    :param found: what the API said; ``None`` where it does not know the id.
+    :param found: the polled generation; ``None`` if the API does not know the id.
     :param now: seconds since the epoch.
     """
     earlier = f"the earlier generation {step.request_id}"
@@ -318,7 +318,7 @@ def next_step_after_poll(step: Resume, found: Generation | None, now: float) -> 
         what = "is done but has no video" if found.error_code == NO_VIDEO_URL else f"has failed: {_reason(found)}"
         return Submit(f"{earlier} {what}") if step.cleared else step
     if found.state in {"failed", "expired"}:
-        # Paid for once, and recorded as finished: only a clear makes a new one.
+        # Paid for and recorded as finished: only a clear submits again.
         if step.entry.state == "finished" and not step.cleared:
             return step
         return Submit(f"{earlier} has {found.state}: {_reason(found)}")
@@ -326,7 +326,7 @@ def next_step_after_poll(step: Resume, found: Generation | None, now: float) -> 
 
 
 def renewed(entry: LedgerEntry, now: Attempt, fingerprint: str | None, address: str) -> LedgerEntry:
-    """Return the entry as this attempt's own, so that the next clear is told from the last one."""
+    """Return the entry with this attempt as its writer, so that the next clear is recognised."""
     same_request = entry.fingerprint or fingerprint
     return replace(entry, attempt=now, fingerprint=same_request, address=entry.address or address)
 
@@ -348,7 +348,7 @@ def _check_attempt(attempt: Attempt) -> None:
 
 
 def _is_number(value: object) -> bool:
-    # A time of day that the calendar does not have could not be shown.
+    # A time outside the calendar cannot be formatted.
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value < 1e11
 
 

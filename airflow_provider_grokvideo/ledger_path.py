@@ -1,4 +1,4 @@
-"""Where the ledger's file is, before Airflow 3.3: at a place that every attempt of a task instance finds again."""
+"""Directory of the ledger's file before Airflow 3.3: the same in every attempt of a task instance."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def ledger_directories(
     :param configured: the ``ledger_path`` of the operator, the connection or the configuration, as rendered.
     :param configured_template: as its author wrote it.
     :param required: whether the ledger is in a file, so that it must be found again.
-    :raises InvalidRequestError: the place would differ between attempts.
+    :raises InvalidRequestError: the directory would differ between attempts.
     """
-    # By the path's text: a directory that appears there between two attempts must not move the ledger.
+    # By the text of the path: a directory that is created between two attempts must not move the ledger.
     beside = [directory(output_path, output_conn_id) / DIRECTORY] if output_path else []
     if configured:
         if required and not is_steady(configured_template):

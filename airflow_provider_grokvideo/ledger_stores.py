@@ -1,4 +1,4 @@
-"""Where ledger entries are kept: Airflow's task state store from 3.3 on, before that small files on any store."""
+"""Stores of ledger entries: Airflow's task state store from 3.3 on, before that small files on any store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STORE_KEY = "grokvideo"
-"""Key of the entry in the task state store. Part of every release: another key would not find what was paid for."""
+"""Key of the entry in the task state store. It must not change: another key would not find paid generations."""
 SETTLE_SECONDS = 0.25
 """Seconds after which an intent is read again in a store without conditional writes.
 
@@ -38,7 +38,7 @@ DIRECTORY = ".grokvideo"
 
 
 class LedgerStore(Protocol):
-    """Keeps the stored form of one entry."""
+    """Store of the stored form of one entry."""
 
     def read(self) -> dict[str, Any] | None:
         """Return the stored object, ``None`` where there is none."""
@@ -54,11 +54,11 @@ class LedgerStore(Protocol):
 
 
 class Ledger:
-    """Reads and writes the entry of one task instance.
+    """Ledger of one task instance.
 
-    :param store: where it is kept, ``None`` for nowhere.
+    :param store: the store of the entry, ``None`` for none.
     :param attempt: the running attempt.
-    :param earlier: where else an earlier attempt may have kept it, e.g. before an upgrade of Airflow.
+    :param earlier: other stores that an earlier attempt may have used, e.g. before an upgrade of Airflow.
     """
 
     def __init__(self, store: LedgerStore | None, attempt: Attempt, earlier: Sequence[LedgerStore] = ()) -> None:
@@ -75,12 +75,12 @@ class Ledger:
     def read(self) -> LedgerEntry | None:
         """Return the entry.
 
-        :raises LedgerError: it cannot be read. That is not the same as empty.
+        :raises LedgerError: it cannot be read, which differs from an empty ledger.
         """
         if self.store is None:
             return None
         self._stored = stored = self.store.read()
-        # Only an earlier attempt can have kept it elsewhere.
+        # Only an earlier attempt can have used another store.
         if stored is None and self.attempt.try_number > 1:
             stored = next((found for store in self._earlier if (found := _read_earlier(store)) is not None), None)
         self._entry = stored
@@ -96,7 +96,7 @@ class Ledger:
     def record_intent(self, fingerprint: str, address: str, request: RequestSummary) -> None:
         """Record that a generation is about to be submitted.
 
-        :raises LedgerError: it cannot be written, or another process of this task instance was faster.
+        :raises LedgerError: it cannot be written, or another process of this task instance has recorded one.
         """
         self._previous = self._entry
         intent = LedgerEntry(
@@ -112,7 +112,7 @@ class Ledger:
         self._stored = self._entry = intent
 
     def restore(self) -> None:
-        """Put back what the intent replaced: the request did not reach the API, or was rejected."""
+        """Restore the entry that the intent replaced: the request did not reach the API, or was rejected."""
         if self.store is None:
             return
         if self._previous is None:
@@ -122,30 +122,30 @@ class Ledger:
         self._stored = self._entry = self._previous
 
     def record_submitted(self, fingerprint: str, address: str, request: RequestSummary, request_id: str) -> None:
-        """Record the id of an accepted generation. Where that fails, the wait for what is paid for goes on."""
+        """Record the id of an accepted generation. If that fails, the task still waits for the generation."""
         try:
             self._write(LedgerEntry("submitted", time.time(), self.attempt, fingerprint, address, request, request_id))
-        except Exception:  # each store raises errors of its own
+        except Exception:  # each store raises its own errors
             log.exception(
                 "The ledger could not be written. If this task dies, wait for generation %s with a GrokVideoSensor",
                 request_id,
             )
 
     def record_result(self, request_id: str, result: Mapping[str, Any]) -> None:
-        """Record the result. The video's URL is left out: whoever has it has the video, and it expires."""
+        """Record the result, without the video's URL, which gives access to the video and expires."""
         try:
             entry = self.read()
             if entry is not None and entry.request_id == request_id:
                 self._write(replace(entry, state="finished", result={**result, "video_url": None}))
-        except Exception:  # each store raises errors of its own
+        except Exception:  # each store raises its own errors
             log.exception("The ledger could not be written; generation %s is finished all the same", request_id)
 
     def renew(self, entry: LedgerEntry, fingerprint: str | None, address: str) -> LedgerEntry:
-        """Make the entry this attempt's own. Where that fails, only the next clear may not be noticed."""
+        """Record this attempt as the writer of the entry. If that fails, only the next clear may not be recognised."""
         entry = renewed(entry, self.attempt, fingerprint, address)
         try:
             self._write(entry)
-        except Exception:  # each store raises errors of its own
+        except Exception:  # each store raises its own errors
             log.warning("The ledger could not be written", exc_info=True)
         return entry
 
@@ -192,7 +192,7 @@ class TaskStateStore:
 
 
 class FileStore:
-    """A small JSON object on an ObjectStoragePath.
+    """Store of one entry as a small JSON file on an ObjectStoragePath.
 
     :param path: the object.
     """
@@ -233,10 +233,10 @@ class FileStore:
             self._path.fs.rm_file(self._path.path)
 
     def _read(self) -> tuple[dict[str, Any] | None, str | None]:
-        """Return the stored object, and the version by which an object store tells that it has not changed."""
+        """Return the stored object, and its version for conditional writes to an object store."""
         try:
             filesystem = self._path.fs
-            # A store's own listing cache may be older than the last attempt.
+            # The listing cache of a store can be older than the last attempt.
             filesystem.invalidate_cache()
             version = filesystem.info(self._path.path).get("ETag") if _is_s3(filesystem) else None
             stored = json.loads(filesystem.cat_file(self._path.path))
@@ -244,7 +244,7 @@ class FileStore:
             return None, None
         except ValueError as error:
             raise LedgerEntryError(f"The ledger {self._path} is not JSON: {error}. Nothing was submitted.") from error
-        except Exception as error:  # each filesystem raises errors of its own
+        except Exception as error:  # each filesystem raises its own errors
             raise LedgerError(f"The ledger {self._path} cannot be read: {error}. Nothing was submitted.") from error
         if not isinstance(stored, dict):
             raise LedgerEntryError(f"The ledger {self._path} does not hold an object. Nothing was submitted.")
@@ -269,7 +269,7 @@ class FileStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other processes on this disk out; the lock ends with the process."""
+        """Exclude other processes of this machine; the lock ends with the process."""
         if _is_s3(self._path.fs):
             yield
             return
@@ -278,7 +278,7 @@ class FileStore:
             folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(folder, os.O_RDONLY)
         try:
-            # A filesystem without locks is no reason not to submit.
+            # A filesystem without locks does not prevent the submission.
             with suppress(OSError):
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield
@@ -291,15 +291,15 @@ class FileStore:
             yield
         except LedgerError:
             raise
-        except Exception as error:  # each filesystem raises errors of its own
+        except Exception as error:  # each filesystem raises its own errors
             raise LedgerError(f"The ledger {self._path} cannot be {what}: {error}. Nothing was submitted.") from error
 
 
 def open_ledger(context: Context, directories: Sequence[str | ObjectStoragePath]) -> Ledger:
     """Return the ledger of the running task instance.
 
-    :param directories: where ledger files are, before Airflow 3.3; an earlier release, or an attempt on an earlier
-        version of Airflow, may have used any but the first.
+    :param directories: of ledger files before Airflow 3.3: the one to use, then those that an earlier release, or an
+        attempt on an earlier version of Airflow, may have used.
     :raises InvalidRequestError: a directory names no store.
     """
     attempt = Attempt.of(context)
@@ -319,14 +319,14 @@ def open_ledger(context: Context, directories: Sequence[str | ObjectStoragePath]
 
 
 def file_name(context: Context) -> str:
-    """Return the name of a task instance's ledger file; the same at every try and in every release."""
+    """Return the name of a task instance's ledger file. It is the same in every attempt and every release."""
     ti = context["ti"]
     key = "\0".join((ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)))
     return f"grokvideo-{hashlib.sha256(key.encode()).hexdigest()[:40]}.json"
 
 
 def _replace_and_confirm(store: LedgerStore, expected: dict[str, Any] | None, stored: dict[str, Any]) -> bool:
-    """Replace the stored object; return whether it is still there after ``SETTLE_SECONDS``: the last writer wins."""
+    """Replace the stored object; return whether it is unchanged after ``SETTLE_SECONDS``. The last writer wins."""
     if store.read() != expected:
         return False
     store.write(stored)
@@ -340,7 +340,7 @@ def _read_earlier(store: LedgerStore) -> dict[str, Any] | None:
     except LedgerError as error:
         if not isinstance(error.__cause__, PermissionError):
             raise
-        # Whoever may not read there has not written there.
+        # Without the right to read, no earlier attempt has written there.
         log.warning("%s", error)
         return None
 
@@ -356,7 +356,7 @@ def _is_s3(filesystem: Any) -> bool:
 
 
 def _is_precondition_failure(error: BaseException) -> bool:
-    """Return whether a conditional write found that somebody else has written."""
+    """Return whether a conditional write failed because another process has written."""
     while True:
         response = getattr(error, "response", None)
         if isinstance(response, Mapping):

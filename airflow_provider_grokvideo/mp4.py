@@ -1,4 +1,4 @@
-"""Whether a stream of bytes is a whole MP4 file: its index is there, and all media data that the index describes."""
+"""Check that a stream of bytes is a complete MP4 file: the index, and all media data that the index describes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from airflow_provider_grokvideo.mp4_index import (
 _HEADER = 8
 _LARGE_HEADER = 16
 _INDEX = frozenset({b"moov", b"moof", b"sidx"})
-"""The boxes whose content is kept and read."""
+"""Boxes whose content is kept and parsed."""
 MAX_INDEX_BYTES = 32 * 1024**2
-"""Of one file. An hour of video at 60 frames a second needs about 4 MiB."""
+"""Maximum bytes of one file's index. An hour of video at 60 frames per second needs about 4 MiB."""
 MAX_PIECES = 200_000
-"""Boxes of one file, and pieces of media data that do not adjoin."""
+"""Maximum number of boxes of one file, and of pieces of media data that do not adjoin."""
 
 
 class Mp4Check:
-    """A check of a file that streams by, in bounded memory: only its index is kept.
+    """Check of a file while it is downloaded, in limited memory: only the index is kept.
 
-    :param duration: seconds that the video should last, ``None`` if unknown. It matters only for a fragmented file
-        without a mark of its end: that might be the beginning of a longer one.
+    :param duration: seconds that the video should last, ``None`` if unknown. Used only for a fragmented file without
+        an end mark, which can be the beginning of a longer one.
     """
 
     def __init__(self, duration: float | None = None) -> None:
@@ -40,12 +40,12 @@ class Mp4Check:
         self._position = 0
         self._walking = True
         self._header = bytearray()
-        # The box that passes by.
+        # The current box.
         self._kind = b""
         self._starts_at = self._content_at = 0
         self._ends_at: float = 0
         self._content: bytearray | None = None
-        # What the file holds.
+        # What the file contains.
         self._boxes = self._index_bytes = 0
         self._movies: list[Movie] = []
         self._media, self._fragments = _Extents(), _Extents()
@@ -53,9 +53,9 @@ class Mp4Check:
         self._is_indexed = self._has_fragment_index = False
 
     def feed(self, chunk: bytes) -> None:
-        """Look at the next bytes.
+        """Check the next bytes.
 
-        :raises DownloadError: this is no MP4 file.
+        :raises DownloadError: this is not an MP4 file.
         """
         at, end = 0, len(chunk)
         while at < end:
@@ -77,15 +77,15 @@ class Mp4Check:
                 self._end_box()
 
     def finish(self) -> None:
-        """Judge the whole file; nothing follows.
+        """Check the complete file after its last byte.
 
-        :raises DownloadError: it is not whole.
+        :raises DownloadError: it is not complete.
         """
         if not self._boxes:
             raise DownloadError(f"the video's host sent no MP4 file but {self._position} bytes")
         if self._ends_at == math.inf:
             self._end_box()
-        # Less padding than a box's header takes is padding all the same.
+        # Fewer bytes than a box header are padding.
         elif self._position < self._ends_at or any(self._header):
             raise DownloadError(f"the video is cut short: {self._position} bytes, of at least {self._ends_at}")
         try:
@@ -108,7 +108,7 @@ class Mp4Check:
         if self._boxes > MAX_PIECES:
             raise DownloadError(f"the video has more than {MAX_PIECES:,} boxes")
         if not all(32 <= byte < 127 or byte == 0xA9 for byte in kind) or 0 < size < len(header):
-            # Padding behind the last box is tolerated, as players do.
+            # Padding after the last box is allowed, as in players.
             self._walking = False
             return
         self._kind, self._content_at = kind, self._position
@@ -126,7 +126,7 @@ class Mp4Check:
         if kind == b"mdat":
             self._media.add((self._content_at, self._position))
         elif kind == b"mfra":
-            # Lists all fragments, behind the last one.
+            # Lists all fragments, after the last one.
             self._is_indexed = True
         elif content is not None:
             try:
@@ -140,7 +140,7 @@ class Mp4Check:
         elif kind == b"sidx":
             pieces, end = referenced_end(content, self._position)
             self._referenced_end = max(self._referenced_end, end)
-            # One that refers to a single piece may stand before each fragment.
+            # An index of a single piece may precede each fragment.
             self._has_fragment_index |= pieces > 1 and not self._fragments
         elif not self._movies:
             raise DamagedIndexError("a fragment before the index of its tracks")
@@ -149,9 +149,9 @@ class Mp4Check:
                 self._fragments.add(extent)
 
     def _missing(self) -> str | None:
-        """Return what the file lacks, ``None`` for nothing.
+        """Return what is missing from the file, ``None`` for nothing.
 
-        :raises DamagedIndexError: its index contradicts itself.
+        :raises DamagedIndexError: the index contradicts itself.
         """
         if not self._movies:
             return "it has no index"
@@ -169,7 +169,7 @@ class Mp4Check:
         return None
 
     def _is_ended(self) -> bool:
-        """Return whether no further fragment is to be expected."""
+        """Return whether no more fragments are expected."""
         movie = self._movies[0]
         if not movie.is_fragmented or self._is_indexed:
             return True
@@ -186,9 +186,9 @@ class _Extents:
         self._starts, self._ends = array("Q"), array("Q")
 
     def add(self, extent: Extent) -> None:
-        """Add one.
+        """Add one extent.
 
-        :raises DamagedIndexError: there are too many, or it lies where no file reaches.
+        :raises DamagedIndexError: there are too many, or its offset is too large for a file.
         """
         start, end = extent
         if start >= end:
@@ -202,13 +202,13 @@ class _Extents:
         self._ends.append(end)
 
     def hold(self, start: int, end: int) -> bool:
-        """Return whether one of them, which ascend, contains the whole extent."""
+        """Return whether one of these ascending extents contains the given one."""
         at = bisect_right(self._starts, start) - 1
         return start >= end or (at >= 0 and end <= self._ends[at])
 
     @property
     def end(self) -> int:
-        """Where the last one ends."""
+        """End of the last extent."""
         return self._ends[-1] if self._ends else 0
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
-"""Where the index of an MP4 file says that its media data lies (ISO/IEC 14496-12): pure functions on whole boxes.
+"""Parser of an MP4 file's index: where its media data is (ISO/IEC 14496-12). Pure functions on complete boxes.
 
-All numbers come from a file that nobody has checked yet. Tables are read at the speed of ``array``, and every loop is
-bounded by the bytes of the box.
+All numbers come from a file that is not checked yet. Tables are read with ``array``, which is fast, and the bytes of
+the box limit every loop.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 Extent = tuple[int, int]
-"""First byte, and the byte behind the last one, in the file."""
+"""First byte and the byte after the last one, as offsets in the file."""
 
 _SOUND_SLACK = 0.25
 _SELF_CONTAINED = 1
-"""Flag of a data reference: the media data is in this file."""
+"""Flag of a data reference that means: the media data is in this file."""
 
 
 class DamagedIndexError(ValueError):
@@ -25,11 +25,11 @@ class DamagedIndexError(ValueError):
 
 @dataclass
 class Track:
-    """What the index says of one track.
+    """Facts on one track from the index.
 
     :param samples: number of samples seen so far, fragments included.
     :param duration: of those samples, in units of ``timescale``.
-    :param is_video: whether it holds the pictures.
+    :param is_video: whether it is the video track.
     :param table: the sample table, ``stbl``; ``None`` if the data is in another file.
     :param default_duration: of a fragment's sample, from ``trex``.
     :param default_size: of a fragment's sample in bytes, from ``trex``.
@@ -50,16 +50,16 @@ class Track:
 
     @property
     def slack(self) -> float:
-        """Seconds by which the track may be shorter than the video: sound often ends a little earlier."""
+        """Seconds by which the track may be shorter than the video: audio often ends a little earlier."""
         return self.seconds / self.samples / 2 if self.is_video else _SOUND_SLACK
 
 
 @dataclass
 class Movie:
-    """What ``moov`` says.
+    """Facts from ``moov``.
 
-    :param is_fragmented: whether fragments may follow, so that this is not the whole index.
-    :param fragment_duration: seconds that all fragments last together, ``None`` where it does not say.
+    :param is_fragmented: whether fragments may follow, so that this is not the complete index.
+    :param fragment_duration: seconds of all fragments together, ``None`` if unknown.
     """
 
     tracks: dict[int, Track] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Movie:
     fragment_duration: float | None = None
 
     def extents(self) -> Iterator[Extent]:
-        """Yield where each chunk of each track lies.
+        """Yield the extent of each chunk of each track.
 
         :raises DamagedIndexError: the tables contradict each other.
         """
@@ -76,13 +76,13 @@ class Movie:
                 yield from _chunk_extents(track.table)
 
     def reaches(self, seconds: float) -> bool:
-        """Return whether every track with samples lasts that long, the pictures give or take half of one."""
+        """Return whether every track with samples has this duration, with a tolerance of half a frame."""
         tracks = [track for track in self.tracks.values() if track.samples]
         return bool(tracks) and all(track.seconds + track.slack >= seconds for track in tracks)
 
 
 def read_movie(moov: memoryview) -> Movie:
-    """Read the content of ``moov``; the sample tables are only read by :meth:`Movie.extents`.
+    """Parse the content of ``moov``; only :meth:`Movie.extents` parses the sample tables.
 
     :raises DamagedIndexError: it contradicts itself.
     """
@@ -105,10 +105,10 @@ def read_movie(moov: memoryview) -> Movie:
 
 
 def read_fragment(moof: memoryview, at: int, movie: Movie) -> Iterator[Extent]:
-    """Yield where the runs of a fragment lie, and add their samples to the tracks.
+    """Yield the extents of a fragment's runs, and add their samples to the tracks.
 
     :param moof: the content of the box.
-    :param at: where the box begins in the file.
+    :param at: offset of the box in the file.
     :raises DamagedIndexError: it contradicts itself.
     """
     position = at
@@ -129,10 +129,10 @@ def read_fragment(moof: memoryview, at: int, movie: Movie) -> Iterator[Extent]:
 
 
 def referenced_end(sidx: memoryview, end: int) -> tuple[int, int]:
-    """Return how many pieces a segment index refers to, and where the last one ends.
+    """Return the number of pieces in a segment index, and the end of the last one.
 
     :param sidx: the content of the box.
-    :param end: where the box ends in the file.
+    :param end: end of the box in the file.
     """
     wide = sidx[0] != 0
     first_offset = _uint(sidx, 20, 8) if wide else _uint(sidx, 16)
@@ -143,7 +143,7 @@ def referenced_end(sidx: memoryview, end: int) -> tuple[int, int]:
 
 
 def children(box: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield kind and content of the boxes in a box. Less than a header at the end is padding.
+    """Yield type and content of the boxes in a box. Fewer bytes than a header at the end are padding.
 
     :raises DamagedIndexError: one is larger than its parent or smaller than its header.
     """
@@ -241,7 +241,7 @@ def _chunk_offsets(table: Mapping[bytes, memoryview]) -> array[int]:
 
 
 def _fragment_defaults(header: memoryview, at: int, position: int, track: Track) -> tuple[int, int, int]:
-    """Return where the offsets of a track fragment count from, and the default duration and size of its samples."""
+    """Return the base offset of a track fragment, and the default duration and size of its samples."""
     flags, field_at = _uint(header, 0) & 0xFFFFFF, 8
     base, duration, size = position, track.default_duration, track.default_size
     if flags & 0x1:
@@ -258,7 +258,7 @@ def _fragment_defaults(header: memoryview, at: int, position: int, track: Track)
 
 
 def _read_run(run: memoryview, base: int, position: int, duration: int, size: int, track: Track) -> tuple[int, int]:
-    """Return where a run of samples begins and how long it is, and count it."""
+    """Return start and length of a run of samples, and add it to the track."""
     flags, count, field_at = _uint(run, 0) & 0xFFFFFF, _uint(run, 4), 8
     if flags & 0x1:
         offset = _uint(run, field_at)

@@ -1,4 +1,4 @@
-"""Finished videos and source images on any store that Airflow's ObjectStoragePath opens."""
+"""Finished videos and source images on every store that Airflow's ObjectStoragePath opens."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 StorePath = str | os.PathLike[str] | ObjectStoragePath
-"""A URI, a path of this machine, or what ObjectStoragePath has made of one."""
+"""A URI, a local path, or an ObjectStoragePath."""
 MAX_VIDEO_BYTES = 4 * 1024**3
 _PROBE = bytes(4096)
 _ID_LENGTH = 36
-"""Of a UUID, which is what ids of generations have been so far."""
+"""Length of a UUID: all ids of generations so far are UUIDs."""
 _URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
@@ -50,9 +50,9 @@ _MAX_SHOWN = 300
 class Landed:
     """Saved video.
 
-    :param path: opens again with ``ObjectStoragePath(path)``; carries the connection id where one was given.
+    :param path: argument of ``ObjectStoragePath``, with the connection id if one was given.
     :param size_bytes: bytes written.
-    :param sha256: of those bytes, in hex.
+    :param sha256: of these bytes, hexadecimal.
     :param content_type: always ``video/mp4``: anything else is refused.
     """
 
@@ -63,27 +63,27 @@ class Landed:
 
 
 def destination(path: StorePath, request_id: str, conn_id: str | None = None) -> ObjectStoragePath:
-    """Return the file that a path means: itself, or ``<request_id>.mp4`` if it names a directory.
+    """Return the destination file: the path, or ``<request_id>.mp4`` in it if it is a directory.
 
-    It names one if it ends in a slash, or if the store has a directory of that name now.
+    It is a directory if it ends with a slash, or if the store has a directory of that name now.
 
     :raises InvalidRequestError: no store can open it.
     :raises StorageError: the store does not answer now.
     """
     target = open_path(path, conn_id)
     if _names_directory(path, target):
-        # The id is the API's, or somebody's: it names a file, no path.
+        # The id comes from the API or from a user: it must be a file name, not a path.
         target /= f"{file_stem(request_id)}.mp4"
     if ObjectStoragePath(str(target)).path != target.path:
-        # A path object may hold a name that its text, which the result has, does not lead back to.
+        # The text of a path object, which the result contains, can name another file.
         raise _bad_name("output_path", target)
     return target
 
 
 def directory(path: StorePath, conn_id: str | None = None) -> ObjectStoragePath:
-    """Return the directory that a path names by its slash, or else the one it lies in.
+    """Return the path if it ends with a slash, else its parent directory.
 
-    What the store holds makes no difference, so that it is the same at every time.
+    The content of the store is ignored, so that the result is always the same.
 
     :raises InvalidRequestError: no store can open it.
     """
@@ -92,10 +92,10 @@ def directory(path: StorePath, conn_id: str | None = None) -> ObjectStoragePath:
 
 
 def open_path(path: StorePath, conn_id: str | None = None, name: str = "output_path") -> ObjectStoragePath:
-    """Open a path, with its store's Airflow connection unless it names one itself. Nothing is read or written.
+    """Open a path with the store's Airflow connection, unless the path contains one. Nothing is read or written.
 
     :param name: the field, for messages.
-    :raises InvalidRequestError: no store can open it, or not under exactly this name.
+    :raises InvalidRequestError: no store can open it, or a store would open another name.
     :raises StorageError: the connection cannot be looked up now.
     """
     text = str(path) if isinstance(path, ObjectStoragePath) else _absolute(os.fspath(path))
@@ -104,16 +104,16 @@ def open_path(path: StorePath, conn_id: str | None = None, name: str = "output_p
             opened = ObjectStoragePath(text, conn_id=conn_id)
         else:
             opened = path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(text)
-        # Airflow 2 finds out only here that it knows no such store.
+        # Airflow 2 reports an unknown scheme only here.
         _ = opened.fs
-    except Exception as error:  # each filesystem raises errors of its own
+    except Exception as error:  # each filesystem raises its own errors
         raise _cannot_open(name, text, error) from error
     _check_name(name, text, opened)
     return opened
 
 
 def exists(path: str) -> bool:
-    """Return whether the file of a result is there: a file that this worker can see, under exactly that name.
+    """Return whether the file of a result exists under exactly this name, as seen from this worker.
 
     :raises StorageError: the store does not answer now.
     """
@@ -123,7 +123,7 @@ def exists(path: str) -> bool:
         return False
     except StorageError:
         raise
-    except Exception as error:  # each filesystem raises errors of its own
+    except Exception as error:  # each filesystem raises its own errors
         fault = _fault(error, f"Cannot look for {_quoted(path)}: {describe(error)}.")
         if isinstance(fault, StorageError):
             raise fault from error
@@ -132,19 +132,19 @@ def exists(path: str) -> bool:
 
 
 def replace_file(path: ObjectStoragePath, content: bytes) -> None:
-    """Write a small file at once: a reader sees the old one or the new one, whole.
+    """Write a small file atomically: a reader sees the complete old or new file.
 
-    :raises Exception: it cannot be written; each filesystem raises errors of its own.
+    :raises Exception: it cannot be written; each filesystem raises its own errors.
     """
     with _file(path).writer() as file:
         file.write(content)
 
 
 def check_writable(path: StorePath, conn_id: str | None = None) -> None:
-    """Save and remove a small file where the video will be, in the same way, before anything is paid for.
+    """Write and remove a small file at the destination, as the video will be written, before the submission.
 
-    :raises InvalidRequestError: a retry cannot help. Names the path and the reason.
-    :raises StorageError: a retry can help.
+    :raises InvalidRequestError: the destination is not writable; a retry does not help.
+    :raises StorageError: the store failed; a retry can help.
     """
     max_video_bytes()
     try:
@@ -154,7 +154,7 @@ def check_writable(path: StorePath, conn_id: str | None = None) -> None:
         probe.remove()
     except GrokVideoError:
         raise
-    except Exception as error:  # each filesystem raises errors of its own
+    except Exception as error:  # each filesystem raises its own errors
         message = f"Cannot write to output_path={_quoted(path)}: {describe(error)}. Nothing was billed."
         raise _fault(error, message) from error
 
@@ -163,14 +163,14 @@ def read_image(path: StorePath, name: str = "image") -> bytes:
     """Return the bytes of an image.
 
     :param name: the request's field, for messages.
-    :raises InvalidRequestError: it cannot be read or is too large; a retry cannot help.
-    :raises StorageError: a retry can help.
+    :raises InvalidRequestError: it cannot be read or is too large; a retry does not help.
+    :raises StorageError: the store failed; a retry can help.
     """
     opened = open_path(path, name=name)
     try:
         with opened.open("rb") as file:
             content: bytes = file.read(MAX_IMAGE_BYTES + 1)
-    except Exception as error:  # each filesystem raises errors of its own
+    except Exception as error:  # each filesystem raises its own errors
         reason = describe(error, is_local=_file(opened).is_local)
         raise _fault(error, f"Cannot read {name} {_quoted(path)}: {reason}.") from error
     if len(content) > MAX_IMAGE_BYTES:
@@ -184,15 +184,15 @@ def save(
     path: StorePath,
     conn_id: str | None = None,
 ) -> Landed:
-    """Save a finished video at its destination, whole or not at all.
+    """Save a finished video at its destination, completely or not at all.
 
     A failed download is repeated, each time from a fresh URL. Nothing is submitted.
 
-    :param client: asks for a fresh URL and downloads.
+    :param client: polls for a fresh URL, and downloads.
     :param generation: in state ``done``.
     :param path: a file, or a directory.
     :param conn_id: the store's Airflow connection, if ``path`` names none.
-    :raises DownloadError: it can be tried again later.
+    :raises DownloadError: the video could not be saved; a retry can help.
     """
     failure: DownloadError | None = None
     for attempt in attempts(DownloadError):
@@ -210,9 +210,9 @@ def save(
 
 
 def max_video_bytes() -> int:
-    """Return the size above which a video is not saved.
+    """Return the maximum bytes of a video that is saved.
 
-    :raises InvalidRequestError: the configuration has no number there.
+    :raises InvalidRequestError: the configured value is not a number.
     """
     given = conf.get("grokvideo", "max_video_bytes", fallback=None)
     if given is None or str(given).strip() == "":
@@ -223,7 +223,7 @@ def max_video_bytes() -> int:
 
 
 class _CannotSaveError(DownloadError):
-    """The store refuses the file. Downloading it again does not help; a changed store does."""
+    """Error of a store that does not accept the file. Another download does not help."""
 
 
 def _save_once(
@@ -232,7 +232,7 @@ def _save_once(
     digest, check = hashlib.sha256(), Mp4Check(generation.duration)
     try:
         target = destination(path, generation.request_id, conn_id)
-        # Writing and hashing take as long as receiving, so another thread does them meanwhile, one piece behind.
+        # Writing and hashing take as long as receiving, so a second thread does them for the previous piece.
         with _file(target).writer() as file, ThreadPoolExecutor(1, "grokvideo-saving") as helper:
 
             def keep(piece: bytes) -> None:
@@ -253,7 +253,7 @@ def _save_once(
         raise _CannotSaveError(str(error)) from error
     except GrokVideoError as error:
         raise DownloadError(str(error)) from error
-    except Exception as error:  # each filesystem raises errors of its own
+    except Exception as error:  # each filesystem raises its own errors
         kind = DownloadError if can_pass(error) else _CannotSaveError
         raise kind(f"the video cannot be written to {_quoted(path)}: {describe(error)}") from error
     return Landed(str(target), file.size, digest.hexdigest())
@@ -279,15 +279,15 @@ def _names_directory(path: StorePath, target: ObjectStoragePath) -> bool:
     try:
         found = _file(target).info()
     except PermissionError:
-        # Who may write need not be allowed to look; on S3 that is an object then.
+        # The right to write does not include the right to look; on S3 the path is then an object.
         return False
-    except Exception as error:  # each filesystem raises errors of its own
+    except Exception as error:  # each filesystem raises its own errors
         raise _fault(error, f"Cannot use output_path={_quoted(path)}: {describe(error)}.") from error
     return found is not None and found["type"] == "directory"
 
 
 def _absolute(text: str) -> str:
-    """Return a URI as it is, and a path of this machine from its root: Airflow's versions resolve it differently."""
+    """Return a URI unchanged, and a local path as absolute: versions of Airflow resolve it differently."""
     if not text or _URI.match(text) or text.startswith("/"):
         return text
     path = Path(text)
@@ -296,7 +296,7 @@ def _absolute(text: str) -> str:
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """Return scheme, connection id and the rest of a path; empty what it does not have."""
+    """Return scheme, connection id and the rest of a path; ``""`` for a missing part."""
     match = _URI.match(text)
     if match is None:
         return "", "", text
@@ -307,12 +307,12 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _check_name(name: str, text: str, opened: ObjectStoragePath) -> None:
-    """Refuse what would be opened under another name: ObjectStoragePath drops a ``?`` at the end, for example."""
+    """Check that a store opens exactly this name: ObjectStoragePath drops a ``?`` at the end, for example."""
     scheme, _, rest = _split(text)
     wanted, found = ([part for part in path.split("/") if part not in {"", "."}] for path in (rest, opened.path))
-    # Some stores count the bucket, or host, to the path, and some do not.
+    # For some stores, the bucket or host is part of the path.
     is_other = bool(wanted) and found[-len(wanted) :] != wanted and found != wanted[1:]
-    # s3fs takes it for the version of an object.
+    # s3fs reads it as the version of an object.
     is_other |= scheme in {"s3", "s3a"} and "?versionId=" in rest
     if is_other or _CONTROL.search(text):
         raise _bad_name(name, text)
@@ -342,7 +342,7 @@ def _fault(error: Exception, message: str) -> GrokVideoError:
 
 
 def _quoted(path: object) -> str:
-    """Return a path for a message: short, and without what might be a password or a signature."""
+    """Return a path for a message: short, without password and signature."""
     text = _PASSWORD.sub("://***@", str(path))
     text = without_query(text) if text.lower().startswith(("http:", "https:")) else text
     return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")

@@ -1,7 +1,7 @@
-"""What an error of a store means: whether a retry can help, and how to say it. Pure functions.
+"""Meaning of a store's errors: whether a retry can help, and the text of a message. Pure functions.
 
-Each filesystem raises errors of its own, so they are told by class name, HTTP status and error number. What is not
-known is taken for a passing fault: a retry before the submission costs nothing.
+Each filesystem raises its own errors, so they are recognised by class name, HTTP status and error number. An unknown
+error counts as temporary: a retry before the submission costs nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PASSING_CODES = frozenset(
         "TooManyRequestsException",
     }
 )
-"""Error codes of S3 that come with a status below 500, and pass all the same."""
+"""Error codes of S3 with a status below 500 that are temporary."""
 _PASSING_STATUSES = frozenset({408, 409, 423, 425, 429})
 _FINAL_ERRNOS = frozenset(
     {
@@ -70,7 +70,7 @@ _OS_ERRORS: tuple[tuple[type[OSError], int], ...] = (
     (IsADirectoryError, errno.EISDIR),
     (FileExistsError, errno.EEXIST),
 )
-"""Filesystems raise these without an error number, too."""
+"""Errors that filesystems also raise without an error number."""
 _WORDS: Mapping[int, str] = {
     errno.EACCES: "Permission denied",
     errno.EPERM: "Permission denied",
@@ -95,7 +95,7 @@ _MAX_WORDS = 300
 
 
 def can_pass(error: BaseException) -> bool:
-    """Return whether the same call may succeed later: timeouts, lost connections, throttling, 5xx, full disks."""
+    """Return whether the same call can succeed later: timeouts, lost connections, throttling, 5xx, full disks."""
     errors = list(_causes(error))
     for one in errors:
         status = _status(one)
@@ -107,7 +107,7 @@ def can_pass(error: BaseException) -> bool:
 
 
 def describe(error: BaseException, *, is_local: bool = False) -> str:
-    """Return what went wrong, in one line.
+    """Return the reason of an error in one line.
 
     :param is_local: whether it concerns a file of this machine.
     """
@@ -115,7 +115,7 @@ def describe(error: BaseException, *, is_local: bool = False) -> str:
     if number == errno.ENOENT:
         return "no such file on this worker" if is_local else f"not found{_detail(error)}"
     if number is not None and number in _WORDS:
-        # A store of its own kind says more than its error number, e.g. which right is missing.
+        # Its own text says more than the error number, e.g. which right is missing.
         return f"{_WORDS[number]}{'' if is_local else _detail(error)}"
     if isinstance(error, OSError) and error.strerror:
         return _line(error.strerror)
@@ -123,7 +123,7 @@ def describe(error: BaseException, *, is_local: bool = False) -> str:
 
 
 def package_for(scheme: str) -> str | None:
-    """Return the distribution that brings the store of a URI's scheme."""
+    """Return the distribution that supports the scheme of a URI."""
     return _PACKAGES.get(scheme.lower())
 
 
@@ -139,7 +139,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _is_final(error: BaseException) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
     if "JSONDecodeError" in names:
-        # A ValueError, too; the answer of a gateway that is no JSON passes.
+        # A subclass of ValueError; a gateway's response that is not JSON is temporary.
         return False
     return _errno(error) in _FINAL_ERRNOS or isinstance(error, _FINAL_TYPES) or bool(names & _FINAL_NAMES)
 
@@ -157,7 +157,7 @@ def _code(error: BaseException) -> str | None:
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the HTTP status that an error of botocore, aiohttp, requests, gcsfs or Azure carries."""
+    """Return the HTTP status of an error of botocore, aiohttp, requests, gcsfs or Azure."""
     answer: Any = getattr(error, "response", None)
     if isinstance(answer, Mapping):
         return _http_status(answer.get("ResponseMetadata", {}).get("HTTPStatusCode"))

@@ -1,12 +1,12 @@
-"""Single files on any fsspec store: written whole or not at all, under exactly their names.
+"""Single files on every fsspec store: written completely or not at all, under exactly their names.
 
-fsspec's ``mv``, ``copy`` and ``rm`` expand ``*``, ``?`` and ``[`` in names, so that none of them is used here. How a
+fsspec's ``mv``, ``copy`` and ``rm`` expand ``*``, ``?`` and ``[`` in names, so this module uses none of them. How a
 file gets its name depends on the store:
 
 - S3, Google Cloud Storage, Azure: it is uploaded under its name. The object appears when the upload is completed, which
-  happens only after the content was checked; an upload that is given up leaves no object.
-- local disk: it is written beside its place and renamed, which replaces an earlier file at once.
-- other stores: it is written beside its place and renamed where the store renames, else copied and removed.
+  happens only after the content was checked; a cancelled upload leaves no object.
+- local disk: it is written under a temporary name and renamed, which replaces an earlier file atomically.
+- other stores: it is written under a temporary name and renamed, or copied and removed if the store cannot rename.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _RENAMING = frozenset(
 """Modules of the filesystems whose ``mv`` is one exact rename."""
 _SSHFS = "sshfs.spec"
 _UPLOAD_BLOCK = 8 * 1024**2
-"""S3 takes 10,000 of them, which makes 78 GiB. The default, 50 MiB, would be held in memory."""
+"""S3 accepts 10,000 parts, so up to 78 GiB. s3fs would hold its default, 50 MiB, in memory."""
 
 
 class StoreFile:
-    """One file, by its exact name. The store is asked nothing before it is used.
+    """One file, by its exact name. Creating the object does not contact the store.
 
     :param fs: the filesystem.
     :param path: as the filesystem takes it.
@@ -53,11 +53,11 @@ class StoreFile:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on a disk of this machine."""
+        """Whether it is on a local disk."""
         return isinstance(self._fs, LocalFileSystem)
 
     def info(self) -> Mapping[str, Any] | None:
-        """Return what the store says of it now, ``None`` if it does not exist.
+        """Return the store's information on it, ``None`` if it does not exist.
 
         :raises Exception: each filesystem raises errors of its own.
         """
@@ -65,7 +65,7 @@ class StoreFile:
 
     @contextlib.contextmanager
     def writer(self) -> Iterator[Writer]:
-        """Yield what writes to the file. It exists, or replaces an earlier one, only after the block has ended well.
+        """Yield a writer. The file exists, or replaces an earlier one, only after the block has ended without an error.
 
         :raises Exception: each filesystem raises errors of its own.
         """
@@ -78,12 +78,12 @@ class StoreFile:
     def remove(self) -> None:
         """Remove it.
 
-        :raises FileNotFoundError: it does not exist; some stores do not tell.
+        :raises FileNotFoundError: it does not exist. Some stores do not report that.
         """
         self._fs.rm_file(self._path)
 
     def probe(self) -> StoreFile:
-        """Return a file of a unique name in the same directory, as hard to save: as long, of the same characters."""
+        """Return a file with a unique name in the same directory, of the same length and characters, to try to save."""
         folder, slash, name = self._path.rpartition("/")
         token = f".grokvideo-{uuid.uuid4().hex[:16]}.probe-"
         left = max(len(name.encode()), len(_temporary_name(name))) - len(token)
@@ -92,7 +92,7 @@ class StoreFile:
         return StoreFile(self._fs, f"{folder}{slash}{token}{name}{'_' * (left - len(name.encode()))}")
 
     def _info(self, path: str) -> Mapping[str, Any] | None:
-        # A listing that the filesystem remembers may be older than what other processes wrote.
+        # The listing cache of a filesystem can be older than the files of other processes.
         self._fs.invalidate_cache()
         try:
             found: Mapping[str, Any] = self._fs.info(path)
@@ -136,7 +136,7 @@ class StoreFile:
 
     @contextlib.contextmanager
     def _lock(self, file: Any) -> Iterator[None]:
-        """Tell other processes of this machine that the writer of a local file lives, until it has its name."""
+        """Hold a lock that shows other processes of this machine that the writer of a local file is alive."""
         if not self.is_local:
             yield
             return
@@ -150,7 +150,7 @@ class StoreFile:
             os.close(descriptor)
 
     def _rename(self, temporary: str) -> None:
-        """Give the temporary file its name. An earlier file is replaced."""
+        """Rename the temporary file to its final name. An earlier file is replaced."""
         fs, path = self._fs, self._path
         module = type(fs).__module__
         if self.is_local:
@@ -169,7 +169,7 @@ class StoreFile:
                 fs.rm_file(temporary)
 
     def _rename_over(self, temporary: str) -> None:
-        """Rename; servers that do not replace a file refuse, or do nothing without an error (WebHDFS)."""
+        """Rename the file. Servers that cannot replace a file raise an error, or do nothing without one (WebHDFS)."""
         try:
             self._fs.mv(temporary, self._path)
         except Exception:
@@ -183,14 +183,14 @@ class StoreFile:
         try:
             found = self.info()
         except PermissionError:
-            # Who may write need not be allowed to look.
+            # The right to write does not include the right to look.
             return
         if found is None or found["type"] != "file" or found["size"] not in {size, None}:
             raise OSError(f"the store does not hold the {size} bytes that were written")
 
 
 class Writer:
-    """Writes to a file, and counts.
+    """Writer to a file that counts the bytes.
 
     :param file: open for writing.
     """
@@ -206,12 +206,12 @@ class Writer:
 
 
 def _temporary_name(name: str, unique: str | None = None) -> str:
-    """Return the name of a temporary file: short whatever the name, and unique unless told otherwise."""
+    """Return the name of a temporary file: short, and unique unless told otherwise."""
     return f".grokvideo-{hashlib.sha256(name.encode()).hexdigest()[:8]}-{unique or uuid.uuid4().hex[:12]}.part"
 
 
 def _remove_abandoned(folder: Path, pattern: str) -> None:
-    """Remove the temporary files of writers that were killed: nobody holds their locks."""
+    """Remove temporary files of killed writers: no process holds their locks."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if path.match(pattern):

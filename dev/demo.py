@@ -169,7 +169,7 @@ def main() -> int:
             narrator.say(f"Airflow is up; triggering {DAG_ID}")
             run = Run(airflow, narrator)
             result = run.follow(REAL_TIMEOUT if real else SANDBOX_TIMEOUT)
-            narrator.say("success: the video has landed; stopping Airflow")
+            narrator.say("success: the video has saved; stopping Airflow")
         narrator.say("everything is stopped")
         tell_result(result, real=real)
     except StackError as error:

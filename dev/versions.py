@@ -27,7 +27,10 @@ PARALLEL = int(os.environ.get("VERSIONS_PARALLEL", "2"))
 TIMEOUT = 2400
 # Two runs of pytest, since example DAGs need settings that are read when Airflow is imported. The sandbox's own tests
 # and those of HTTP have nothing of Airflow.
-NOTHING_OF_AIRFLOW = ("delivery", "exchange", "fault_scripts", "hostile_answers", "routes", "video_download")
+NOTHING_OF_AIRFLOW = (
+    *("delivery", "delivery_tls", "exchange", "fault_scripts", "hostile_answers", "private_hosts", "routes"),
+    "video_download",
+)
 # dag.test() of Airflow 3.2.2 can stand still in its own API when it is called for many runs in one process.
 STANDS_STILL = ("dag_runs",)
 # Lists of the project's own files, which are not there, and of extras, which the locks lack.

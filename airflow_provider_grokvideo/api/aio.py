@@ -1,4 +1,4 @@
-"""The async client, for triggers, on aiohttp. It only asks; nothing here can submit.
+"""Async client of triggers, on aiohttp. It only polls and cannot submit.
 
 All waits of one process that use the same settings share one client: one session, one rate.
 """
@@ -29,15 +29,15 @@ from airflow_provider_grokvideo.exceptions import TransportError
 
 TOO_MANY_REQUESTS = 429
 MAX_CONNECTIONS = 64
-"""Requests under way at once. Each may need a TLS handshake first, and the event loop serves all waits."""
+"""Maximum requests in flight. Each can need a TLS handshake, and the event loop serves all waits."""
 KEEP_ALIVE = 75.0
-"""Seconds an idle connection is kept: longer than the longest pause between polls, to spare handshakes."""
+"""Seconds an idle connection is kept: longer than the longest pause between polls, to avoid TLS handshakes."""
 
 
 class AsyncGrokVideoClient:
-    """Asks the API at one address with one key. Get one from :func:`shared_client`.
+    """Client of one API address with one key. :func:`shared_client` returns it.
 
-    :param settings: address, key and how to reach it.
+    :param settings: address, key, proxy and certificates.
     :raises InvalidRequestError: the proxy cannot be used.
     """
 
@@ -45,56 +45,56 @@ class AsyncGrokVideoClient:
         self.settings = settings
         self._refcount = 0
         self._limiter = RateLimiter(AdaptiveRate(settings.max_requests_per_second), MAX_CONNECTIONS)
-        # Given with each request: aiohttp would send a session's headers, and with them the key, to a proxy, too.
+        # Passed with each request: aiohttp would send the headers of a session, with the key, to a proxy, too.
         headers = CIMultiDict({**protocol.headers(settings), "Accept-Encoding": "identity"})
-        # Once: aiohttp would look at the environment for every request.
+        # Resolved once: aiohttp would read the environment for every request.
         self._route = resolve_route(settings.base_url, proxy=settings.proxy, verify=settings.verify, environ=os.environ)
         check_socks_support(self._route.proxy)
         proxy_options = _proxy_options(self._route.proxy)
         if proxy_options and settings.base_url.startswith("http:"):
-            # aiohttp sends these itself only where it asks for a tunnel.
+            # aiohttp itself sends them only when it opens a tunnel.
             headers.update(proxy_options["proxy_headers"])
         self._request_options = {"headers": headers, **proxy_options}
         self._session: aiohttp.ClientSession | None = None
         self._opening: asyncio.Lock = asyncio.Lock()
 
     def prepare_poll(self, request_id: str) -> PollRequest:
-        """Return what asks about one generation again and again."""
+        """Return the poll of one generation, to be sent repeatedly."""
         return PollRequest(self, request_id)
 
     async def get_generation(self, request_id: str) -> Generation:
-        """Ask once how a generation is doing, when it is this client's turn.
+        """Poll a generation once, as soon as the rate limit allows it.
 
-        :raises TransportError: no answer.
-        :raises ApiError: what the API said instead.
+        :raises TransportError: there was no response.
+        :raises ApiError: the API returned an error.
         """
         return await self.prepare_poll(request_id).send()
 
     async def get(self, url: URL) -> HTTPResponse:
-        """Send one GET, when it is its turn, and read the response within ``request_timeout``.
+        """Send one GET as soon as the rate limit allows it, and read the response within ``request_timeout``.
 
-        :raises TransportError: no answer.
+        :raises TransportError: there was no response.
         """
         session = self._session or await self._open()
         sent_at = await self._limiter.acquire()
         try:
             async with session.get(url, allow_redirects=False, **self._request_options) as response:
                 answer = HTTPResponse(response.status, response.headers, *await _read_body(response))
-        except Exception as error:  # What the libraries raise on hostile answers is not documented, and not all theirs.
+        except Exception as error:  # The libraries do not document what they raise for malformed responses.
             reason = _describe(error)
         else:
             reason = ""
         finally:
             self._limiter.release()
         if reason:
-            # Not within the handler: the library's error may quote a password, and would be this one's context.
+            # Outside the handler: the library's error can contain a password and would be the context.
             raise TransportError(f"no answer from {url}: {reason}", delivered=True)
         if answer.status == TOO_MANY_REQUESTS:
             self._limiter.refused(sent_at, protocol.retry_after(answer.headers))
         return answer
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -103,7 +103,7 @@ class AsyncGrokVideoClient:
         async with self._opening:
             if self._session is None:
                 try:
-                    # Reading the CA file takes tens of milliseconds, which the event loop does not have.
+                    # In a thread: reading the CA file would block the event loop for tens of milliseconds.
                     context = await asyncio.to_thread(_ssl_context, self._route.verify)
                 except OSError as error:
                     raise TransportError(
@@ -116,7 +116,7 @@ class AsyncGrokVideoClient:
                     timeout=aiohttp.ClientTimeout(total=self.settings.request_timeout),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     auto_decompress=False,
-                    # What the worker takes, the triggerer must take, too.
+                    # As in the blocking client.
                     max_line_size=MAX_LINE,
                     max_field_size=MAX_LINE,
                 )
@@ -124,9 +124,9 @@ class AsyncGrokVideoClient:
 
 
 class PollRequest:
-    """The poll of one generation: its URL is made once, and an answer that stays the same is parsed once.
+    """Poll of one generation. The URL is made once, and a response that does not change is parsed once.
 
-    :param client: sends it.
+    :param client: the client that sends it.
     :param request_id: the generation.
     """
 
@@ -140,13 +140,13 @@ class PollRequest:
         self._generation: Generation | None = None
 
     async def send(self) -> Generation:
-        """Ask once.
+        """Poll once.
 
-        :raises TransportError: no answer.
-        :raises ApiError: what the API said instead.
+        :raises TransportError: there was no response.
+        :raises ApiError: the API returned an error.
         """
         answer = await self.client.get(self._url)
-        # Thousands of waits would keep thousands of bodies.
+        # A digest, because thousands of waits would keep thousands of bodies.
         digest = hashlib.blake2b(answer.body, digest_size=16, salt=answer.status.to_bytes(16, "big")).digest()
         if self._generation is None or digest != self._digest or answer.body_error:
             self._generation = protocol.read_poll(self.client.settings, self.request_id, answer)
@@ -159,9 +159,9 @@ _clients: dict[tuple[asyncio.AbstractEventLoop, Settings], AsyncGrokVideoClient]
 
 @asynccontextmanager
 async def shared_client(settings: Settings) -> AsyncIterator[AsyncGrokVideoClient]:
-    """Share the client of all waits with these settings: the first opens it, the last closes it.
+    """Return the client that all waits with these settings share. The first opens it, the last closes it.
 
-    :raises AuthenticationError: the settings hold no usable key.
+    :raises AuthenticationError: the settings contain no valid key.
     """
     key = (asyncio.get_running_loop(), settings)
     client = _clients.get(key)
@@ -211,7 +211,7 @@ def _connector(proxy: Proxy | None, context: ssl.SSLContext) -> aiohttp.TCPConne
 
 
 def _ssl_context(verify: bool | str) -> ssl.SSLContext:
-    """Return a context that trusts what the worker trusts."""
+    """Return a context with the same trusted certificates as the worker's."""
     if verify is False:
         context = ssl.create_default_context()
         context.check_hostname = False
@@ -234,7 +234,7 @@ _FAILURES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def _describe(error: Exception) -> str:
-    """Return what went wrong, without anything secret."""
+    """Return the reason of a failure, without secrets."""
     words = next(words for kind, words in _FAILURES if isinstance(error, kind))
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"{words} (HTTP {error.status} from the proxy)"

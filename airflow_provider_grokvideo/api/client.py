@@ -1,4 +1,4 @@
-"""The blocking client, for workers, on requests."""
+"""Blocking client of workers, on requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_grokvideo.api import protocol
 from airflow_provider_grokvideo.api.download import open_video
 from airflow_provider_grokvideo.api.exchange import HTTPRequest, HTTPResponse, exchange_seconds
 from airflow_provider_grokvideo.api.generation import Generation
-from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, explain_rejected_model
+from airflow_provider_grokvideo.api.models import explain_rejected_model
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.api.transport import ExchangeError, RoutedAdapter, exchange
@@ -20,9 +20,9 @@ from airflow_provider_grokvideo.exceptions import RequestRejectedError, Transpor
 
 
 class GrokVideoClient:
-    """Talks to the API at one address with one key. Polls share one kept-alive session.
+    """Client of one API address with one key. Polls share one kept-alive session.
 
-    :param settings: address, key and how to reach it.
+    :param settings: address, key, proxy and certificates.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -33,13 +33,13 @@ class GrokVideoClient:
         """Send the paid POST, once.
 
         :return: the ``request_id``.
-        :raises InvalidRequestError: the network's settings cannot be used; nothing was sent.
-        :raises TransportError: it did not reach the API; it may be sent again.
-        :raises SubmissionUnknownError: it cannot be known whether the API accepted.
-        :raises ApiError: the API refused.
+        :raises InvalidRequestError: proxy or certificates cannot be used; nothing was sent.
+        :raises TransportError: it did not reach the API and may be sent again.
+        :raises SubmissionUnknownError: the outcome is unknown.
+        :raises ApiError: the API rejected it.
         """
         call = protocol.submit_request(self.settings, request)
-        # A kept-alive connection may just be closing; on a new one a lost answer is not mistaken for that.
+        # On a new connection: a kept-alive one can be closing, which looks like a lost response.
         adapter = RoutedAdapter(self.settings)
         try:
             answer = exchange(adapter, call, exchange_seconds(self.settings.request_timeout, call.body))
@@ -50,7 +50,7 @@ class GrokVideoClient:
         try:
             return protocol.read_submission(self.settings, answer)
         except RequestRejectedError as error:
-            raise explain_rejected_model(error, request.model or DEFAULT_MODEL) from None
+            raise explain_rejected_model(error, request.model_name) from None
 
     def get_generation(self, request_id: str) -> Generation:
         """Poll a generation once.
@@ -64,17 +64,17 @@ class GrokVideoClient:
     def list_models(self) -> list[str]:
         """Return the models that the key may use; this is free.
 
-        :raises TransportError: no answer.
-        :raises ApiError: key refused, or no such API there.
+        :raises TransportError: there was no response.
+        :raises ApiError: the API rejected the key, or is not a video API.
         """
         return protocol.read_models(self.settings, self._get(protocol.models_request(self.settings)))
 
     def open_video(self, url: str, *, max_bytes: float = math.inf) -> AbstractContextManager[Iterator[bytes]]:
-        """Open a finished video, without the key: its host is not the API's. Yields its bytes as they come.
+        """Request a finished video without the key, because its host is not the API's, and yield its bytes.
 
-        :raises DownloadError: it does not come, or is larger than ``max_bytes``.
+        :raises DownloadError: it cannot be downloaded, or is larger than ``max_bytes``.
         """
-        # Who needs a proxy or a CA file to reach the API needs it for what is paid for, too.
+        # Downloads need the same proxy and CA file as the API.
         return open_video(url, self.settings, max_bytes=max_bytes)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The blocking client's connections: bounded in time as a whole, and strict about what a response is.
+"""Connections of the blocking client and of downloads: limited in time as a whole, and strict about responses.
 
-urllib3 bounds each operation, not the whole: a server that sends a byte now and then holds it for ever. http.client
-also takes an interim response (102, 103) for the final one, and one that is cut within its headers for a whole.
+urllib3 limits each operation, not the whole: a server that sends one byte now and then holds it for ever. http.client
+takes an interim response (102, 103) for the final one, and a response that is cut in its headers for a complete one.
 """
 
 from __future__ import annotations
@@ -23,26 +23,31 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from airflow_provider_grokvideo.api.exchange import MAX_LINE
 from airflow_provider_grokvideo.api.network import Proxy
 
+TICK = 0.25
+"""Maximum seconds until a watchdog notices that its limit has changed."""
+
 
 class Watchdog:
-    """Ends what is done within it after some seconds: the sockets of its connections are shut down.
+    """Time limit of what is done within it: when the time is over, the sockets of its connections are shut down.
 
-    A timeout of a socket bounds one operation. This bounds them all: connect, TLS, a proxy's handshake, send, receive.
+    The timeout of a socket limits one operation. This limits all together: connect, TLS, a proxy's handshake, send,
+    receive. Shutting a socket down wakes the thread that waits for it.
+
+    :param seconds: the first limit.
     """
 
     def __init__(self, seconds: float) -> None:
         self.is_expired = False
         self.is_connected = False
         self._ends_at = time.monotonic() + seconds
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
+        self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._copies = ExitStack()
         self._sockets: list[socket.socket] = []
         self._token: Token[Watchdog | None] | None = None
 
     def __enter__(self) -> Self:
-        self._timer.start()
+        threading.Thread(target=self._run, name="grokvideo-watchdog", daemon=True).start()
         self._token = _watchdog.set(self)
         return self
 
@@ -52,7 +57,7 @@ class Watchdog:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._timer.cancel()
+        self._stopped.set()
         if self._token is not None:
             _watchdog.reset(self._token)
         with self._lock:
@@ -61,13 +66,20 @@ class Watchdog:
 
     @property
     def seconds_left(self) -> float:
-        """What is left of the time, never 0: sockets take that for "do not wait"."""
+        """Seconds left, more than 0: sockets take 0 for "do not wait"."""
         return max(0.001, self._ends_at - time.monotonic())
 
-    def watch(self, sock: Any) -> None:
-        """Shut a socket down, too, when the time is over.
+    def limit(self, seconds: float) -> None:
+        """Replace the limit.
 
-        :raises TimeoutError: it is.
+        :param seconds: from now, ``math.inf`` for none.
+        """
+        self._ends_at = time.monotonic() + seconds
+
+    def watch(self, sock: Any) -> None:
+        """Shut this socket down, too, when the time is over.
+
+        :raises TimeoutError: it is over.
         """
         with self._lock:
             self.check()
@@ -76,9 +88,15 @@ class Watchdog:
             self._sockets.append(self._copies.enter_context(copy))
 
     def check(self) -> None:
-        """Raise TimeoutError where the time is over: what was read then may look whole and be cut."""
+        """Raise TimeoutError if the time is over: what was read then can look complete and be cut."""
         if self.is_expired:
             raise TimeoutError
+
+    def _run(self) -> None:
+        while not self._stopped.wait(min(TICK, self.seconds_left)):
+            if time.monotonic() >= self._ends_at:
+                self._expire()
+                return
 
     def _expire(self) -> None:
         with self._lock:
@@ -92,7 +110,7 @@ _watchdog: ContextVar[Watchdog | None] = ContextVar("grokvideo_watchdog", defaul
 
 
 class _Headers:
-    """A response's file while its headers are read: one that ends within them is no response."""
+    """File of a response while its headers are read. A response that ends there is not complete."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -108,14 +126,14 @@ class _Headers:
 
 
 class _Response(HTTPResponse):
-    """A response that is complete and final: interim ones before it are skipped."""
+    """Response that is complete and final. Interim ones before it are skipped."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.fp: Any = _Headers(self.fp)
 
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client skips 100 only, and knows no other way to skip more.
+        # http.client skips only 100, and has no option to skip more.
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200 or status == 101:
@@ -128,7 +146,7 @@ class _Response(HTTPResponse):
         super().begin()
         if isinstance(self.fp, _Headers):
             self.fp = self.fp.file
-        # A copy without the parser's complaints: urllib3 would log them, and with them what the server sent.
+        # A copy without the parser's defects: urllib3 would log them together with what the server sent.
         copy = HTTPMessage()
         for name, value in self.headers.items():
             copy[name] = value
@@ -136,7 +154,7 @@ class _Response(HTTPResponse):
 
 
 class _WatchedConnection(HTTPConnection):
-    """A connection whose sockets the current watchdog knows."""
+    """Connection whose sockets the current watchdog knows."""
 
     response_class = _Response
 
@@ -153,10 +171,7 @@ class _WatchedConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         """Connect to one of the host's addresses; each gets its share of the time."""
-        try:
-            found = socket.getaddrinfo(*self._address(), type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
-            raise NameResolutionError(self.host, self, error) from error
+        found = self._look_up()
         failure: OSError = OSError("no address")
         for number, (family, kind, protocol, _, address) in enumerate(found):
             sock = self._socket(family, kind, protocol)
@@ -178,6 +193,13 @@ class _WatchedConnection(HTTPConnection):
             raise ConnectTimeoutError(self, "timed out") from failure
         raise NewConnectionError(self, "failed") from failure
 
+    def _look_up(self) -> list[Any]:
+        """Return the host's addresses, as ``getaddrinfo`` does."""
+        try:
+            return list(socket.getaddrinfo(*self._address(), type=socket.SOCK_STREAM))
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+
     def _address(self) -> tuple[str, int]:
         return self._dns_host.strip("[]"), self.port
 
@@ -192,7 +214,7 @@ class _WatchedConnection(HTTPConnection):
 
 
 class _SocksConnection(_WatchedConnection):
-    """A connection through a SOCKS proxy, whose handshake the watchdog bounds, too.
+    """Connection through a SOCKS proxy. The watchdog limits its handshake, too.
 
     :param _socks_options: the proxy; urllib3's pools pass an argument of this name.
     """

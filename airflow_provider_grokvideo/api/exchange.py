@@ -1,4 +1,4 @@
-"""What both clients make of one HTTP exchange: the response, and the bounds on its size and time. No I/O."""
+"""One HTTP exchange as both clients see it: request, response, and the limits of size and time. No I/O."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MAX_BODY_BYTES = 1024 * 1024
-"""Bytes of a response's body that are read, as they are sent and also decoded."""
+"""Maximum bytes of a response's body, as received and as decoded."""
 MAX_LINE = 64 * 1024
-"""Bytes of one line of a response's headers."""
+"""Maximum bytes of one line of a response's headers."""
 MIN_UPLOAD_SPEED = 128 * 1024
-"""Bytes per second at which a large request is expected to be sent, at least."""
+"""Minimum bytes per second that a large request is expected to be sent with."""
 _MAX_ENCODINGS = 3
 _MAX_CAUSES = 20
 
@@ -32,8 +32,8 @@ class HTTPRequest:
 class HTTPResponse:
     """One HTTP response. Header names are lower case, or the mapping ignores case.
 
-    :param body: decoded; cut where ``body_error`` says why it is not whole.
-    :param body_error: why the body must not be parsed, ``""`` where it is whole.
+    :param body: decoded; cut if ``body_error`` is set.
+    :param body_error: why the body is not complete and must not be parsed, else ``""``.
     """
 
     status: int
@@ -43,7 +43,7 @@ class HTTPResponse:
 
 
 class BodyReader:
-    """Collects a response's body, so far as it is allowed to be, and decodes it.
+    """Collector of a response's body, which limits its size and decodes it.
 
     :param headers: the response's, with lower-case names or ignoring case.
     """
@@ -63,7 +63,7 @@ class BodyReader:
         return self._size <= self._limit
 
     def finish(self) -> tuple[bytes, str]:
-        """Return the body, and why it is not whole, or ``""``."""
+        """Return the body, and why it is not complete, or ``""``."""
         body = b"".join(self._pieces)
         if self._size > self._limit:
             return body[: self._limit], f"the body is larger than {self._limit} bytes"
@@ -84,17 +84,17 @@ class BodyReader:
 
 
 def exchange_seconds(request_timeout: float, body: bytes | None) -> float:
-    """Return the seconds that one exchange may take altogether: connect, send, headers and body.
+    """Return the maximum seconds of one exchange: connect, send, headers and body together.
 
-    A request of more than 1 MiB (it carries images) gets what it takes to send the rest at ``MIN_UPLOAD_SPEED``.
+    A request of more than 1 MiB, with images, gets the time to send the rest at ``MIN_UPLOAD_SPEED``.
     """
     return request_timeout + max(0, len(body or b"") - MAX_BODY_BYTES) / MIN_UPLOAD_SPEED
 
 
 def describe_cause(error: BaseException) -> str:
-    """Return what went wrong, from the system's words or the class of the innermost error.
+    """Return the cause of a failure: the operating system's text, or the class of the innermost error.
 
-    Never from an error's own text: it may quote a proxy's password, a signed URL, or what a server sent.
+    The error's own text is not used: it can contain a proxy's password, a signed URL, or a server's response.
     """
     for _ in range(_MAX_CAUSES):
         error = _cause(error) or error

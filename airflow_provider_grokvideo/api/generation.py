@@ -1,8 +1,8 @@
-"""What a poll's answer means, whatever envelope it came in.
+"""Parser of poll responses in all known envelopes.
 
-Envelopes and their oddities: xAI answers ``{status, video, usage, …}``; CometAPI answers the same or wraps it
-as ``{code, message, data: {task_id, status, fail_reason, progress, data: {…}}}``, where ``fail_reason`` holds
-the video's URL on success. A job that waits may be ``{}``, a bare ``{"request_id": …}`` or ``data: null``.
+xAI answers ``{status, video, usage, …}``. CometAPI answers the same or wraps it as
+``{code, message, data: {task_id, status, fail_reason, progress, data: {…}}}``, where ``fail_reason`` contains the
+video's URL on success. A pending job can be ``{}``, a bare ``{"request_id": …}`` or ``data: null``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ State = Literal["pending", "done", "failed", "expired", "moderated"]
 
 TICKS_PER_USD = Decimal(10) ** 10
 NO_VIDEO_URL = "no_video_url"
-"""``error_code`` of a generation that the API calls done without saying where the video is."""
+"""``error_code`` of a generation that is done at the API but has no video URL."""
 
 _STATES: Mapping[str, State] = {
     **dict.fromkeys(
@@ -34,27 +34,27 @@ _STATES: Mapping[str, State] = {
 }
 _URL_KEYS = ("url", "video_url", "result_url", "public_url", "output_url", "download_url")
 _DEEPEST = 8
-"""Layers and lists below which nothing is looked for: no answer of the API is nested so deep."""
+"""Maximum number of layers and lists that are searched. No known response is nested deeper."""
 _LONGEST_SECONDS = 24 * 3600.0
 _MOST_TICKS = 10**16
-"""A million US dollars; what is above, or no number, is no price."""
+"""Maximum price: a million US dollars. A higher value, or one that is not a number, is ignored."""
 _VIDEO_KEYS = ("video", "output", "result", "videos", "file_output", "data", "unsigned_urls")
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One generation as the API last described it. Its texts are clean: see :mod:`.text`.
+    """One generation as the API last reported it. Its texts are sanitised, see :mod:`.text`.
 
     :param request_id: the id that the submission returned.
-    :param state: ``done`` only where there is a ``video_url``; an unknown status is ``pending``.
-    :param progress: percent, 0 to 100, where the API reports it.
-    :param video_url: where the finished video can be fetched; temporary.
+    :param state: ``done`` only with a ``video_url``; an unknown status is ``pending``.
+    :param progress: percent, 0 to 100, if the API reports it.
+    :param video_url: temporary URL of the finished video.
     :param duration: seconds of video.
     :param model: the model that was used.
     :param cost_usd: ``usage.cost_in_usd_ticks`` in US dollars, on failures too.
-    :param error_code: the API's error code, ``""`` where it gives none.
+    :param error_code: the API's error code, or ``""``.
     :param error_message: the API's reason.
-    :param raw_status: the status as the API wrote it, ``""`` where there is none.
+    :param raw_status: the status as in the response, or ``""``.
     """
 
     request_id: str
@@ -70,7 +70,7 @@ class Generation:
 
     @property
     def is_final(self) -> bool:
-        """Whether asking again could bring nothing new."""
+        """Whether the state cannot change any more."""
         return self.state != "pending"
 
     @property
@@ -80,12 +80,12 @@ class Generation:
 
 
 def read_generation(request_id: str, document: object, key: str = "") -> Generation:
-    """Return the generation that a poll's JSON document describes.
+    """Return the generation in the JSON document of a poll.
 
-    :param request_id: the id that was asked about.
+    :param request_id: the polled id.
     :param document: the parsed body, ``None`` for an empty one.
-    :param key: the API key, which no text may hold.
-    :raises ServerError: where the document is not an object.
+    :param key: the API key, which is removed from all texts.
+    :raises ServerError: the document is not an object.
     """
     request_id = shown_id(request_id, key)
     if document is None:
@@ -96,7 +96,7 @@ def read_generation(request_id: str, document: object, key: str = "") -> Generat
     statuses = [status for layer in layers if (status := clean(_text(layer.get("status")), key, NAME_LIMIT))]
     states = [_STATES.get(_normal(status)) for status in statuses]
     if states and all(state == "pending" for state in states):
-        # Nearly every poll: the search for a video, an error and a price would find nothing that counts.
+        # Most polls: there is no video, error or price to search for.
         return Generation(
             request_id, "pending", progress=_progress(layers), model=_model(layers, key), raw_status=statuses[0]
         )
@@ -122,7 +122,7 @@ def read_generation(request_id: str, document: object, key: str = "") -> Generat
 
 
 def is_moderation(code: str, message: str) -> bool:
-    """Whether an error's words say that content moderation refused the video."""
+    """Return whether the words of an error mean that content moderation rejected the video."""
     words = f"{code} {message}".lower()
     return "moderat" in words or "content policy" in words or "content_policy" in words
 
@@ -130,7 +130,7 @@ def is_moderation(code: str, message: str) -> bool:
 def read_error(document: object, key: str = "") -> tuple[str, str]:
     """Return code and message of ``{error: {code, message}}``, ``{code, error}`` or ``{code, message}``.
 
-    :param key: the API key, which no text may hold.
+    :param key: the API key, which is removed from all texts.
     """
     if not isinstance(document, Mapping):
         return "", ""
@@ -140,7 +140,7 @@ def read_error(document: object, key: str = "") -> tuple[str, str]:
 
 
 def _state(states: list[State | None], video_url: str | None, error: str) -> State:
-    # A gateway's FAILURE is also its word for what has expired.
+    # A gateway also reports an expired generation as FAILURE.
     finals: tuple[State, ...] = ("moderated", "expired", "failed")
     for final in finals:
         if final in states:
@@ -179,7 +179,7 @@ def _settle_moderation(generation: Generation, layers: list[Mapping[str, Any]]) 
 
 
 def _layers(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the objects that may speak of the generation, innermost first."""
+    """Return the objects that can describe the generation, innermost first."""
     layers = [document]
     while len(layers) < _DEEPEST:
         task = layers[-1].get("data")
@@ -239,7 +239,7 @@ def _code(layer: Mapping[str, Any]) -> str:
 
 
 def _media(layer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Return the objects in which a layer may speak of its video, the layer itself among them."""
+    """Return the objects of a layer that can describe its video, the layer itself included."""
     yield layer
     for key in _VIDEO_KEYS:
         value = layer.get(key)

@@ -1,4 +1,4 @@
-"""Images, videos and audio as a request names them: URL, data URI, stored file, or path."""
+"""Images, videos and audio in a request: URL, data URI, stored file, or path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Media = str | Mapping[str, Any] | os.PathLike[str]
 MediaKind = Literal["image", "video", "audio"]
 
 MAX_IMAGE_BYTES = 15 * 1024 * 1024
-"""Base64 makes this 20 MiB, the largest message xAI's own clients may send."""
+"""In base64 this is 20 MiB, the largest message of xAI's own clients."""
 
 _ACCEPTED_IMAGES = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp"}
 _FTYP_IMAGES = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "HEIC")
@@ -29,11 +29,11 @@ _IMAGE_STARTS: tuple[tuple[bytes, str], ...] = (
     (b"<svg", "SVG"),
 )
 _IMAGE_HEAD = 32
-"""Bytes that tell the format."""
+"""Number of bytes that identify the format."""
 
 
 def image_format(head: bytes) -> str | None:
-    """Return the name of an image's format, told from its first bytes, or ``None``."""
+    """Return the name of an image's format by its first bytes, or ``None``."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     if head[4:8] == b"ftyp":
@@ -42,9 +42,9 @@ def image_format(head: bytes) -> str | None:
 
 
 def image_data_uri(content: bytes, *, name: str = "image", given: str = "") -> str:
-    """Return the data URI of an image, its type taken from the content.
+    """Return the data URI of an image, with the type of its content.
 
-    :raises InvalidRequestError: the content is no JPEG, PNG or WebP image, or is too large.
+    :raises InvalidRequestError: the content is not a JPEG, PNG or WebP image, or is too large.
     """
     if len(content) > MAX_IMAGE_BYTES:
         raise invalid_field(name, given, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
@@ -74,8 +74,8 @@ def is_web_url(value: object) -> bool:
 def path_text(value: object) -> str | None:
     """Return the text of a path object, or ``None`` for anything else.
 
-    ``ObjectStoragePath`` and other paths of universal_pathlib are no ``os.PathLike`` in all versions; their text
-    holds the store and its connection.
+    ``ObjectStoragePath`` and other paths of universal_pathlib are not ``os.PathLike`` in all versions; their text
+    contains the store and its connection.
     """
     if isinstance(value, str | bytes | Mapping):
         return None
@@ -87,7 +87,7 @@ def path_text(value: object) -> str | None:
 def validate_media(name: str, media: object, what: MediaKind) -> str | Mapping[str, str]:
     """Return the media as text or ``{"file_id": …}``; ``{"url": …}`` as the URL alone, a path object as its text.
 
-    :raises InvalidRequestError: it is none.
+    :raises InvalidRequestError: it is not a medium.
     """
     if isinstance(media, Mapping):
         if set(media) == {"url"}:
@@ -130,17 +130,17 @@ def _check_data_uri(name: str, uri: str, what: MediaKind) -> None:
 
 
 def is_path(media: object) -> bool:
-    """Return whether a medium is named by a path, which is to be read before it is sent."""
+    """Return whether a medium is a path, whose content must be read before the submission."""
     return isinstance(media, str) and not media.lower().startswith("data:") and not is_web_url(media)
 
 
 def media_to_json(media: object) -> dict[str, Any] | None:
-    """Return a validated medium as the API takes it."""
+    """Return a validated medium in the form of the API."""
     if media is None:
         return None
     return dict(media) if isinstance(media, Mapping) else {"url": str(media)}
 
 
 def without_query(url: object) -> str:
-    """Return a URL without what may be a signature."""
+    """Return a URL without query and fragment, which can contain a signature."""
     return str(url).split("?", 1)[0].split("#", 1)[0]

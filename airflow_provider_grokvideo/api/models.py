@@ -1,7 +1,7 @@
-"""The video models: what each can do and what it costs by list price. One table, with its source and date.
+"""Table of video models: capabilities and list prices, with source and date.
 
-It says what is documented, not what one address offers: resellers lag behind. A model that is not in the table is
-allowed within the limits that all models share, and has no list price.
+It contains what is documented, not what one address offers: resellers get models later. A model that is not in the
+table is allowed within the limits of all models, and has no list price.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SOURCE = "xAI's REST reference and price pages (docs.x.ai), xai-sdk 1.21.0, @ai-
 
 DEFAULT_MODEL = "grok-imagine-video"
 DEFAULT_RESOLUTION = "480p"
-"""What the API makes where a request names no resolution."""
+"""Resolution of a request without one."""
 RESOLUTIONS = ("480p", "720p", "1080p")
 ASPECT_RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
 XAI_ASPECT_RATIOS = (*ASPECT_RATIOS, "21:9", "5:2")
@@ -39,7 +39,7 @@ STORED_SECONDS = (3600, 2_592_000)
 
 
 class Durations(NamedTuple):
-    """Whole seconds that may be asked for."""
+    """Allowed duration in whole seconds."""
 
     shortest: int
     longest: int
@@ -56,15 +56,15 @@ LONGEST_SOURCE: Mapping[Kind, Decimal] = {"edit": Decimal("8.7"), "extension": D
 class Model:
     """One model.
 
-    :param kinds: what it makes.
+    :param kinds: kinds of requests that it supports.
     :param per_second: US dollars for each second of output, by resolution.
     :param per_input_image: US dollars for each input image.
     :param per_input_second: US dollars for each second of input video.
-    :param reference_images: how many it takes.
-    :param reference_seconds: longest duration with reference images.
+    :param reference_images: maximum number of reference images.
+    :param reference_seconds: maximum duration with reference images.
     :param reference_resolutions: resolutions with reference images.
-    :param image_with_references: whether ``image`` goes with ``reference_images``, as the first frame.
-    :param frames: whether it takes ``last_frame`` and ``keyframes``.
+    :param image_with_references: whether ``image``, as the first frame, and ``reference_images`` can be combined.
+    :param frames: whether it supports ``last_frame`` and ``keyframes``.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Model:
 
     @property
     def resolutions(self) -> tuple[str, ...]:
-        """The resolutions that it makes."""
+        """The supported resolutions."""
         return tuple(self.per_second)
 
     @property
@@ -129,7 +129,7 @@ UNITS = (*RESOLUTIONS, *INPUT_UNITS)
 
 _DATED = re.compile(r"-(?:preview|beta|latest|20\d\d-\d\d-\d\d|20\d{6}|\d{6})$")
 _HARMLESS_EXTRA = frozenset({"seed", "negative_prompt", "metadata"})
-"""Fields of ``extra`` that change no price wherever they mean anything."""
+"""Fields of ``extra`` that never change the price."""
 _MODEL_REJECTED = re.compile(
     r"model_not_found|no available channel|model\b.{0,120}\b(?:not exist|not found)"
     r"|(?:unknown|invalid|unsupported) model",
@@ -145,19 +145,19 @@ def base_name(name: str) -> str:
 
 
 def find_model(name: str) -> Model | None:
-    """Return what is known of a model, also under a dated alias."""
+    """Return the known model of that name or dated alias."""
     return MODELS.get(name) or MODELS.get(base_name(name))
 
 
 def nearest(name: str, known: Iterable[str] = tuple(MODELS), *, count: int = 1) -> list[str]:
-    """Return the known names that are most like a name, the best first."""
+    """Return the known names that are most similar to a name, the best first."""
     by_lower = {one.lower(): one for one in known}
     found = difflib.get_close_matches(name.strip().lower(), by_lower, n=count, cutoff=0.6)
     return [by_lower[one] for one in found]
 
 
 def unknown_name_hint(name: str) -> str | None:
-    """Return a warning where a model is not in the table but looks like one that is."""
+    """Return a warning if a model is not in the table but similar to one in it."""
     if find_model(name) or not (near := nearest(name)):
         return None
     return (
@@ -167,9 +167,9 @@ def unknown_name_hint(name: str) -> str | None:
 
 
 def not_offered_hint(name: str, offered: Sequence[str]) -> str | None:
-    """Return what to say where a model is not among those that a key may use.
+    """Return a message if a key may not use a model.
 
-    :param offered: names of video models; a list without any says nothing about them.
+    :param offered: names of video models; an empty list means that they are unknown.
     """
     if not offered or {name, base_name(name)} & set(offered):
         return None
@@ -178,7 +178,7 @@ def not_offered_hint(name: str, offered: Sequence[str]) -> str | None:
 
 
 def explain_rejected_model(error: ApiError, name: str) -> ApiError:
-    """Return the error of a rejected submission; where the API rejects the model's name, with the nearest known one."""
+    """Return the error of a rejected submission, with the most similar known model if the API rejects the model."""
     if not isinstance(error, RequestRejectedError) or not _MODEL_REJECTED.search(f"{error.code} {error.message}"):
         return error
     near = [one for one in nearest(name) if one != name]
@@ -196,10 +196,10 @@ def explain_rejected_model(error: ApiError, name: str) -> ApiError:
 
 
 def estimate(request: VideoRequest, prices: Prices = PRICES) -> Decimal | None:
-    """Return the US dollars that a request costs at most, or ``None`` where that is unknown.
+    """Return the maximum cost of a request in US dollars, or ``None`` if it is unknown.
 
     It is unknown for a model or resolution without a price, and for fields in ``extra`` that may change the price.
-    The length and resolution of the video to edit or extend are not known: the longest and the dearest are assumed.
+    The length and resolution of the video to edit or extend are unknown: the maximum of both is assumed.
     """
     units = _units(request, prices)
     if units is None or _pricey_extra(request):
@@ -218,11 +218,11 @@ def estimate(request: VideoRequest, prices: Prices = PRICES) -> Decimal | None:
 
 
 def check_cost(cost: Decimal | None, ceiling: object, request: VideoRequest) -> None:
-    """Refuse a request that may cost more than a ceiling, or whose cost is unknown.
+    """Check that a request cannot cost more than a limit.
 
     :param cost: the estimate.
-    :param ceiling: US dollars: a number, also as text.
-    :raises InvalidRequestError: names the ceiling and the estimate.
+    :param ceiling: US dollars, as a number or text.
+    :raises InvalidRequestError: it can cost more, or the cost is unknown.
     """
     limit = _decimal(ceiling)
     if limit is None:
@@ -238,24 +238,24 @@ def check_cost(cost: Decimal | None, ceiling: object, request: VideoRequest) -> 
 
 
 def describe_cost(cost: Decimal | None, request: VideoRequest) -> str:
-    """Return the line for the log about what a request costs."""
+    """Return the log line about the cost of a request."""
     if cost is None:
         return _why_unknown(request)
     return f"This request costs up to {format_usd(cost)} USD, by the list prices of {AS_OF} or your own."
 
 
 def format_usd(amount: Decimal) -> str:
-    """Return an amount with two decimals, or with more where it has more."""
+    """Return an amount with two decimals, or more if it has more."""
     exponent = amount.normalize().as_tuple().exponent
     return f"{amount:.{max(2, -exponent if isinstance(exponent, int) else 2)}f}"
 
 
 def read_prices(given: object) -> Prices:
-    """Return the table with a user's own prices laid over it.
+    """Return the price table with a user's own prices.
 
-    :param given: ``{model: {"480p": 0.05, …, "image": 0.01, "input_video": 0.01}}``. Of a model that is named, the
-        prices of all resolutions are replaced, and those of the inputs that are given.
-    :raises InvalidRequestError: names the model and the unit that is wrong.
+    :param given: ``{model: {"480p": 0.05, …, "image": 0.01, "input_video": 0.01}}``. For each of these models,
+        the prices of all resolutions are replaced, and the given prices of inputs.
+    :raises InvalidRequestError: a price is wrong; the message contains model and unit.
     """
     if not isinstance(given, Mapping):
         raise invalid_field(
@@ -284,7 +284,7 @@ def _read_units(name: str, given: object) -> dict[str, Decimal]:
 
 
 def _units(request: VideoRequest, prices: Prices) -> Mapping[str, Decimal] | None:
-    name = request.model or DEFAULT_MODEL
+    name = request.model_name
     return prices.get(name) or prices.get(base_name(name))
 
 
@@ -299,7 +299,7 @@ def _why_unknown(request: VideoRequest) -> str:
         return f"The price is unknown: {names} may change it."
     resolution = f" in {request.resolution or DEFAULT_RESOLUTION}" if request.kind == "generation" else ""
     return (
-        f"No list price is known for model {request.model or DEFAULT_MODEL!r}"
+        f"No list price is known for model {request.model_name!r}"
         f"{resolution}: set prices in the connection's extra or in [grokvideo] prices."
     )
 

@@ -1,6 +1,6 @@
-"""Each HTTP call, and what each HTTP answer or failure means. No I/O: both clients share this.
+"""Requests of the API, and the meaning of each response or failure. No I/O: both clients share it.
 
-A submission costs money, so its outcome is judged by one question: is it known whether the API accepted it?
+A submission costs money, so one question decides its outcome: is it known whether the API accepted it?
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ _RATE_LIMITED = re.compile(r"too many requests|rate[ _-]?limit|requests per", re
 _BAD_KEY = re.compile(r"incorrect api key|invalid api key|no credentials|invalid token|unauthenticated", re.I)
 _NOT_FOUND = re.compile(r"task_not_exist|not[ _-]?found|no deferred video|does not exist", re.I)
 _FINAL_SERVER_CODES = frozenset({"invalid_request", "model_not_found"})
-"""CometAPI answers a missing field with 500 and an unknown model with 503; neither was accepted."""
+"""Codes of CometAPI's 500 (missing field) and 503 (unknown model) for a submission that was not accepted."""
 _TIMED_OUT = frozenset({408, 499})
-"""Codes of the 400s by which a server says that it, or a gateway before it, gave up."""
+"""Statuses below 500 of a server or gateway that has ended the request itself."""
 _SUMMARY_LIMIT = 200
-"""Bytes of an unreadable body that a message quotes."""
+"""Maximum bytes of an invalid body in a message."""
 _MAX_ITEMS = 50_000
-"""Items of a JSON document. A million empty lists fit into the bytes of a body, and block an event loop for seconds."""
+"""Maximum items of a JSON document. A body can contain a million empty lists, which would block an event loop."""
 _LONGEST_INTEGER = 40
-"""Digits. Python refuses to read thousands of them, and no field of the API has so many."""
+"""Maximum digits of a number. Python does not parse thousands of them, and no field of the API has so many."""
 
 
 def headers(settings: Settings) -> dict[str, str]:
     """Return the headers of every request.
 
-    :raises AuthenticationError: where the key is missing or cannot stand in a header.
+    :raises AuthenticationError: the key is missing or not valid in a header.
     """
     key = settings.api_key
     if not key:
@@ -79,9 +79,9 @@ def submit_request(settings: Settings, request: VideoRequest) -> HTTPRequest:
 
 
 def poll_url(settings: Settings, request_id: str) -> str:
-    """Return where a generation is polled.
+    """Return the URL of the poll of a generation.
 
-    :raises InvalidRequestError: the id cannot stand in a URL.
+    :raises InvalidRequestError: the id is not valid in a URL.
     """
     if not is_usable_id(request_id):
         raise InvalidRequestError(
@@ -96,7 +96,7 @@ def poll_request(settings: Settings, request_id: str) -> HTTPRequest:
 
 
 def models_request(settings: Settings) -> HTTPRequest:
-    """Return a GET that needs the key and costs nothing, at the root of the same origin."""
+    """Return the GET of the list of models, which needs the key and is free, at the root of the same origin."""
     parts = urlsplit(settings.base_url)
     return HTTPRequest("GET", f"{parts.scheme}://{parts.netloc}/v1/models", headers(settings))
 
@@ -104,8 +104,8 @@ def models_request(settings: Settings) -> HTTPRequest:
 def read_submission(settings: Settings, response: HTTPResponse) -> str:
     """Return the ``request_id`` of an accepted submission.
 
-    :raises ApiError: the API refused; nothing was accepted. ``RateLimitError`` may be tried again.
-    :raises SubmissionUnknownError: it cannot be known whether the API accepted.
+    :raises ApiError: the API rejected the submission. After ``RateLimitError`` it may be sent again.
+    :raises SubmissionUnknownError: the outcome is unknown.
     """
     if 200 <= response.status < 300:
         candidates = _request_ids(_json(response))
@@ -130,10 +130,10 @@ def read_submission(settings: Settings, response: HTTPResponse) -> str:
 
 
 def submission_transport_error(reason: str, *, body_sent: bool) -> GrokVideoError:
-    """Return the error for a submission that got no response.
+    """Return the error of a submission without a response.
 
-    :param reason: what the transport said.
-    :param body_sent: whether any byte of the body was handed to the connection. Headers alone are no request.
+    :param reason: of the failed exchange.
+    :param body_sent: whether the connection got any byte of the body. Headers alone are not a complete request.
     """
     if body_sent:
         return SubmissionUnknownError(f"no answer to the submission: {reason}")
@@ -141,9 +141,9 @@ def submission_transport_error(reason: str, *, body_sent: bool) -> GrokVideoErro
 
 
 def read_poll(settings: Settings, request_id: str, response: HTTPResponse) -> Generation:
-    """Return the generation that the response to a poll describes.
+    """Return the generation in the response to a poll.
 
-    :raises ApiError: what the answer says instead.
+    :raises ApiError: the API returned an error.
     """
     request_id = shown_id(request_id, settings.api_key)
     if 200 <= response.status < 300:
@@ -178,7 +178,7 @@ def read_poll(settings: Settings, request_id: str, response: HTTPResponse) -> Ge
 def read_models(settings: Settings, response: HTTPResponse) -> list[str]:
     """Return the names of the models that the key may use.
 
-    :raises ApiError: the key is refused, or this is not the API.
+    :raises ApiError: the API rejected the key, or is not a video API.
     """
     if response.status != 200:
         raise read_api_error(settings, response)
@@ -252,7 +252,7 @@ _UNREADABLE = object()
 
 
 def _json(response: HTTPResponse) -> object:
-    """Return the parsed body, ``None`` for an empty one, ``_UNREADABLE`` for what is no JSON."""
+    """Return the parsed body, ``None`` for an empty one, ``_UNREADABLE`` if it is not JSON."""
     if response.body_error:
         return _UNREADABLE
     if not response.body.strip():
@@ -291,7 +291,7 @@ def _summarize_body(settings: Settings, response: HTTPResponse) -> str:
     """Return status, type and the first words of a body."""
     text = clean(response.body[:4096].decode("utf-8", "replace"), settings.api_key)
     if len(response.body) > 4096:
-        # The first half of a key may stand at the end.
+        # The cut can be in the middle of a key.
         text = text[: max(0, len(text) - 8 * len(settings.api_key))]
     text = clean(text, limit=_SUMMARY_LIMIT)
     kind = clean(response.headers.get("content-type", "").split(";")[0], settings.api_key, NAME_LIMIT)

@@ -1,4 +1,4 @@
-"""How fast one process may send requests, and how it shares that among its waits."""
+"""Rate limit of the requests of one process, shared by all its waits."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import math
 from collections import deque
 
 SLOWEST = 0.1
-"""Requests per second below which no number of refusals slows the pace."""
+"""Minimum requests per second, however many requests the API rejects."""
 RECOVERY_SECONDS = 60.0
-"""Seconds without a refusal after which a halved pace has doubled again."""
+"""Seconds without HTTP 429 in which the rate doubles, until it is back at the limit."""
 
 MAX_PAUSE = 60.0
-"""Seconds for which ``Retry-After`` of one response holds the others back, at most: it may be about that one alone."""
+"""Maximum seconds for which ``Retry-After`` of one response delays all requests: it can apply to that one alone."""
 BURST = 0.02
-"""Seconds' worth of requests that may go at once."""
+"""Seconds of which the requests may be sent at once."""
 
 
 class AdaptiveRate:
-    """Requests per second: halved when the API refuses, recovered gradually. Times are the caller's clock.
+    """Requests per second: halved after HTTP 429, then recovered gradually. Times are of the caller's clock.
 
-    :param limit: requests per second at most.
+    :param limit: maximum requests per second.
     """
 
     def __init__(self, limit: float) -> None:
@@ -40,7 +40,7 @@ class AdaptiveRate:
 
     def due(self, now: float) -> float:
         """Return when the next request may be sent."""
-        # At a high limit the single gap is below the timers' resolution: only the average is kept.
+        # At a high rate the gap between two requests is below the resolution of timers: only the average is right.
         burst = BURST if self.rate(now) * BURST > 1 else 0.0
         return max(self._next - burst, self._paused_until)
 
@@ -49,10 +49,10 @@ class AdaptiveRate:
         self._next = max(self._next, now) + 1 / self.rate(now)
 
     def refused(self, sent_at: float, now: float, retry_after: float | None) -> None:
-        """Slow down after a 429. Requests that were under way together slow the pace once.
+        """Slow down after HTTP 429. Requests that were in flight together slow down once.
 
-        :param sent_at: when the refused request was sent.
-        :param retry_after: seconds the API asks to wait; everybody waits for ``MAX_PAUSE`` of them at most.
+        :param sent_at: when the rejected request was sent.
+        :param retry_after: seconds that the API asks to wait; at most ``MAX_PAUSE`` of them count.
         """
         self._paused_until = max(self._paused_until, now + min(retry_after or 0.0, MAX_PAUSE))
         if sent_at > self._slowed_at:
@@ -60,13 +60,13 @@ class AdaptiveRate:
 
 
 class RateLimiter:
-    """First come, first served, at a rate and with so many under way at most, on one event loop.
+    """Queue of the requests on one event loop, with a rate and a maximum number in flight. First in, first out.
 
-    A request is sent after those that wait before it: each takes 1 / rate seconds, and a pause ``MAX_PAUSE`` at most.
-    That bounds the wait, so that no deadline needs to.
+    Each request before this one takes 1 / rate seconds, and a pause takes at most ``MAX_PAUSE``. So the time in the
+    queue has a limit without a deadline.
 
-    :param rate: decides when the next one may go.
-    :param max_in_flight: requests that may be under way at once.
+    :param rate: decides when the next request may be sent.
+    :param max_in_flight: maximum number of requests in flight.
     """
 
     def __init__(self, rate: AdaptiveRate, max_in_flight: int) -> None:
@@ -77,7 +77,7 @@ class RateLimiter:
         self._timer: asyncio.TimerHandle | None = None
 
     async def acquire(self) -> float:
-        """Wait until a request may be sent. Whoever sent it must :meth:`release`.
+        """Wait until a request may be sent. The caller must call :meth:`release` after it.
 
         :return: the loop's time at which the request is sent.
         """
@@ -97,12 +97,12 @@ class RateLimiter:
         return self._loop.time()
 
     def release(self) -> None:
-        """Count a request as answered, or given up."""
+        """Count a request as ended."""
         self._free += 1
         self._wake()
 
     def refused(self, sent_at: float, retry_after: float | None) -> None:
-        """Tell the rate of a 429, so that everybody waits, once."""
+        """Slow the rate down after HTTP 429."""
         self.rate.refused(sent_at, self._loop.time(), retry_after)
 
     def _admit(self, now: float) -> None:
@@ -118,7 +118,7 @@ class RateLimiter:
         now = self._loop.time()
         while self._waiting and self._free and self.rate.due(now) <= now:
             place = self._waiting.popleft()
-            # Who was cancelled while waiting uses up no turn.
+            # A wait that was cancelled in the queue sends nothing.
             if not place.done():
                 place.set_result(None)
                 self._admit(now)

@@ -1,4 +1,4 @@
-"""What may be shown of a value: URLs without signature and password, images without their bytes."""
+"""Values for messages and logs: URLs without signature and password, images without their bytes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ HIDDEN = "***"
 _MAX_DEPTH = 50
 _DATA_HEAD = 40
 
-# The lengths are bounded: otherwise a long text, e.g. an image in base64, costs quadratic time.
+# Limited lengths: otherwise a long text, e.g. an image in base64, takes quadratic time.
 _SCHEME = r"[a-z][a-z0-9+.\-]{0,20}://"
 _URL = re.compile(rf"(?P<scheme>{_SCHEME})(?P<authority>[^\s\"'<>/?#]*)(?P<rest>[^\s\"'<>]*)", re.IGNORECASE)
 _WHOLE_URL = re.compile(rf"\s*(?P<scheme>{_SCHEME}|//)[^\s?#]*[?#]", re.IGNORECASE)
-"""The start of a text that is one URL: all that follows the mark belongs to it, whatever it is."""
+"""Start of a text that is one URL: everything after the ``?`` or ``#`` belongs to it."""
 _WHOLE_QUERY = re.compile(r"\s*[^\s?]+\?[^\s=]*=")
-"""The start of a text that was meant as a URL, e.g. one without its scheme."""
+"""Start of a text that is probably a URL without its scheme."""
 _ENCODED_QUERY = re.compile(r"%3f\S*%3d\S*", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(
     r"(?P<name>[?&;][\w.~%-]{0,40}(?:sig|token|credential|secret|passw|key|policy)[\w.~%-]{0,40})=[^&\s\"'<>]+",
@@ -35,7 +35,7 @@ _WEB = ("http:", "https:", "ws:", "wss:", "ftp:", "ftps:", "//")
 
 
 def redact(value: object, limit: int = 200) -> str:
-    """Return a value as it may stand in a message or log: short, without image bytes, without a URL's signature."""
+    """Return a value for a message or log: short, without image bytes, without a URL's signature."""
     redacted = redact_value(value)
     text = redacted if isinstance(redacted, str) else repr(redacted)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
@@ -48,9 +48,9 @@ def invalid_field(name: str, value: object, allowed: str) -> InvalidRequestError
 
 
 def redact_value(value: object, depth: int = 0) -> object:
-    """Return a copy of a value, of the same structure, as it may be shown.
+    """Return a copy of a value with the same structure and without secrets.
 
-    An object that is no collection is replaced by its text where that has something to hide.
+    An object that is not a collection is replaced by its redacted text if that differs.
     """
     if isinstance(value, str):
         return redact_text(value)
@@ -67,13 +67,13 @@ def redact_value(value: object, depth: int = 0) -> object:
         return [redact_value(item, depth + 1) for item in value]
     text = str(value)
     redacted = redact_text(text)
-    # Airflow shows the options of a path object, too, and they may hold a key.
+    # Airflow also shows the options of a path object, which can contain a key.
     is_path = isinstance(value, os.PathLike) or hasattr(value, "storage_options")
     return redacted if is_path or redacted != text else value
 
 
 def redact_text(text: str) -> str:
-    """Return a text as it may be shown, with what is hidden marked as such."""
+    """Return a text without secrets, which are replaced by ``***``."""
     if text[:100].lstrip()[:5].lower() == "data:":
         return _shorten_data_uri(text.strip())
     if match := _WHOLE_URL.match(text):
@@ -90,7 +90,7 @@ def _redact_url(found: re.Match[str]) -> str:
     scheme, authority, rest = found["scheme"], found["authority"], found["rest"]
     is_web = scheme.lower().startswith(_WEB)
     user, at, host = authority.rpartition("@")
-    # In a store's URL, Airflow writes the connection's id where others have the user: s3://conn_id@bucket/key.
+    # In a store's URL, Airflow writes the connection's id in place of the user: s3://conn_id@bucket/key.
     if at and (is_web or ":" in unquote(user)):
         authority = f"{HIDDEN}@{host}"
     mark = re.search("[?#]", rest)

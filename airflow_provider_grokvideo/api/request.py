@@ -1,4 +1,4 @@
-"""What may be asked of the API, checked before it is asked.
+"""Request for a video, validated before it is sent.
 
 Fields and limits: the API page "Video Generation" of CometAPI, and xAI's REST reference for
 ``/v1/videos/generations``, ``/edits`` and ``/extensions``. What each model offers is in ``models.py``.
@@ -43,34 +43,34 @@ _GENERATION_ONLY = ("image", "last_frame", "keyframes", "reference_images", "ref
 
 @dataclass(frozen=True)
 class VideoRequest:
-    """One request for a video.
+    """Request for a video.
 
-    :param prompt: what to show. May be ``None`` only where an image is animated, and only on xAI.
+    :param prompt: what to show. ``None`` is allowed on xAI only, with an image.
     :param model: default: the connection's model, else ``grok-imagine-video``.
     :param duration: whole seconds, as any type of number or as digits in a string. Generation 1 to 15, default 8, up
-        to 10 with reference images on ``grok-imagine-video``; extension 2 to 10, default 6; an edit keeps its
-        source's.
+        to 10 with reference images on ``grok-imagine-video``; extension 2 to 10, default 6; an edit has the
+        duration of its source.
     :param aspect_ratio: ``1:1``, ``16:9``, ``9:16``, ``4:3``, ``3:4``, ``3:2``, ``2:3``; on xAI also ``21:9``
         and ``5:2``. Generation only.
     :param resolution: ``480p``, ``720p``, or ``1080p`` on the 1.5 models. Generation only.
     :param image: the image to animate: an http(s) URL, a data URI, ``{"file_id": …}`` of xAI, or a path (text or
         object) that ``ObjectStoragePath`` opens, up to 15 MiB. JPEG, PNG or WebP. Generation only.
-    :param last_frame: the image that the video ends with, like ``image``. ``grok-imagine-video-1.5`` only.
-    :param keyframes: up to 4 images on the way, each ``{"image": …, "timestamp_s": seconds}``.
+    :param last_frame: the last image of the video, like ``image``. ``grok-imagine-video-1.5`` only.
+    :param keyframes: up to 4 images between first and last frame, each ``{"image": …, "timestamp_s": seconds}``.
         ``grok-imagine-video-1.5`` only.
     :param reference_images: up to 7 images, each like ``image``: any list-like value, lazy XCom sequences included.
         Together with ``image`` on ``grok-imagine-video-1.5`` only.
     :param reference_audios: up to 3 voices, each ``{"voice_id": …}`` or ``{"url": …}``. Generation only.
     :param video: the video to edit or extend: an http(s) URL, a data URI or ``{"file_id": …}``. An edit takes up to
-        8.7 seconds, an extension 2 to 15. Its length is not known before it is sent.
+        8.7 seconds, an extension 2 to 15. Its length is unknown before the submission.
     :param generate_audio: ``False`` for a silent video. Generation only.
     :param upload_url: http(s) URL, signed for PUT, where the API uploads the finished video itself.
-    :param storage_options: keep the video in xAI's file store: ``{"filename": …, "expires_after": seconds,
+    :param storage_options: store the video at xAI, too: ``{"filename": …, "expires_after": seconds,
         "public_url": True}``. ``expires_after`` 3600 to 2592000, also a ``timedelta``.
     :param user: your own identifier of the end user. Not on extensions.
-    :param extra: fields the API may know and this class does not, sent as they are.
+    :param extra: other fields of the API, sent unchanged.
     :param kind: ``generation`` (from text or images), ``edit`` or ``extension`` (both of ``video``).
-    :raises InvalidRequestError: names the field, the value and what is allowed.
+    :raises InvalidRequestError: the message contains the field, the value and what is allowed.
     """
 
     prompt: str | None = None
@@ -109,9 +109,9 @@ class VideoRequest:
 
     @classmethod
     def from_fields(cls, given: Mapping[str, Any]) -> VideoRequest:
-        """Make a request from a mapping of its fields, e.g. what a decorated function returned.
+        """Return the request with these fields, e.g. from a decorated function.
 
-        :raises InvalidRequestError: for a field that does not exist, besides what the constructor refuses.
+        :raises InvalidRequestError: a field does not exist or is wrong.
         """
         names = [field.name for field in fields(cls)]
         for name in given:
@@ -127,18 +127,23 @@ class VideoRequest:
         found |= {f"reference_images[{index}]": media for index, media in enumerate(self.reference_images or ())}
         return {name: media for name, media in found.items() if media is not None}
 
-    def with_model(self, model: str | None) -> VideoRequest:
-        """Return the same request with its model settled.
+    @property
+    def model_name(self) -> str:
+        """The model that the API uses: the request's, else the default."""
+        return self.model or DEFAULT_MODEL
 
-        :param model: the connection's model, used where the request names none.
+    def with_model(self, model: str | None) -> VideoRequest:
+        """Return the same request with a model.
+
+        :param model: the connection's model, for a request without one.
         """
         return self if self.model else replace(self, model=model or DEFAULT_MODEL)
 
     def with_inlined_images(self, read: Callable[[str, str], bytes]) -> VideoRequest:
         """Return the same request with every image path replaced by a data URI.
 
-        :param read: returns the bytes at a path, ``MAX_IMAGE_BYTES`` at most; gets the field's name, too.
-        :raises InvalidRequestError: the content is no JPEG, PNG or WebP image, or is too large.
+        :param read: returns at most ``MAX_IMAGE_BYTES`` bytes, from a path and the name of the field.
+        :raises InvalidRequestError: the content is not a JPEG, PNG or WebP image, or is too large.
         """
         paths = {name: str(media) for name, media in self.images.items() if is_path(media)}
         if not paths:
@@ -160,7 +165,7 @@ class VideoRequest:
 
     @property
     def path(self) -> str:
-        """Where this kind is posted, below the base URL."""
+        """Path of the submission below the base URL."""
         return f"/videos/{_PATHS[self.kind]}"
 
     def body(self) -> dict[str, Any]:
@@ -172,7 +177,7 @@ class VideoRequest:
             if is_path(media):
                 raise invalid_field(name, media, "a path must be read first (with_inlined_images)")
         body: dict[str, Any] = {
-            "model": self.model or DEFAULT_MODEL,
+            "model": self.model_name,
             "prompt": self.prompt,
             "duration": self.duration,
             "aspect_ratio": self.aspect_ratio,
@@ -195,7 +200,7 @@ class VideoRequest:
             object.__setattr__(self, name, value)
 
     def _check_inputs(self) -> None:
-        """Replace every input by its plain form: a text, a mapping, a tuple."""
+        """Replace every input by its validated form: a text, a mapping, or a tuple."""
         for name in ("image", "last_frame"):
             if getattr(self, name) is not None:
                 self._set(**{name: validate_image(name, getattr(self, name))})

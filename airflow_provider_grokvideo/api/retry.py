@@ -1,4 +1,4 @@
-"""When a submission that was certainly not accepted is sent again. Decisions only."""
+"""Decision on when to submit again after the API certainly did not accept a submission. No I/O."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Callable
 from airflow_provider_grokvideo.exceptions import GrokVideoError, RateLimitError, TransportError
 
 SUBMISSION_TIMEOUT = 600.0
-"""Seconds for which a submission is tried altogether."""
+"""Maximum seconds from the first attempt of a submission to the last."""
 MAX_ATTEMPTS = 20
-"""How often a submission is sent to an API that answers with a rate limit."""
+"""Maximum number of attempts while the API answers with a rate limit."""
 MAX_UNREACHED_ATTEMPTS = 5
-"""How often an API that cannot be reached is tried before the task's own retry takes over."""
+"""Maximum number of attempts while the API cannot be reached. After that, the task's own retries apply."""
 MAX_BACKOFF = 60.0
+"""Maximum seconds between two attempts, unless the API asks for more."""
 
 
 def submit_retry_delay(
@@ -24,12 +25,12 @@ def submit_retry_delay(
     deadline: float,
     uniform: Callable[[float, float], float] = random.uniform,  # noqa: S311
 ) -> float | None:
-    """Return the seconds to wait before the same submission is sent again, or ``None`` to give up.
+    """Return the seconds until the next attempt of a submission, or ``None`` to stop.
 
     A short ``Retry-After`` does not shorten the backoff: with many tasks it would cause a storm.
 
-    :param error: why it was not accepted. ``SubmissionUnknownError`` is never sent again.
-    :param attempt: how many were sent, this one included.
+    :param error: of this attempt. After ``SubmissionUnknownError`` there is no other attempt.
+    :param attempt: number of attempts, this one included.
     :param now: seconds since the epoch.
     :param deadline: seconds since the epoch after which nothing is sent.
     """

@@ -1,4 +1,4 @@
-"""Where the API is and how to reach it."""
+"""Settings of a client: address, key and network options."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ COMETAPI_HOST = "api.cometapi.com"
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the API is and how to talk to it. Two equal settings may share one client.
+    """Settings of a client. Equal settings can share one client.
 
     :param base_url: e.g. ``https://api.cometapi.com/grok/v1``, without a slash at the end.
     :param api_key: the bearer key.
-    :param model: the model of requests that name none.
-    :param request_timeout: seconds for one HTTP call.
-    :param max_requests_per_second: of one process, while polling.
-    :param proxy: URL of a proxy, also for fetching videos; default: the environment's.
+    :param model: the model of requests without one.
+    :param request_timeout: maximum seconds of one HTTP exchange.
+    :param max_requests_per_second: maximum polls per second of one process.
+    :param proxy: URL of a proxy, also for downloads; default: the environment's.
     :param verify: check TLS certificates: yes, no, or against this CA file.
-    :param max_submissions_per_second: of one process; ``None`` for no limit.
-    :param allow_private_hosts: whether videos may be fetched from private and link-local addresses.
+    :param max_submissions_per_second: maximum of one process; ``None`` for no limit.
+    :param allow_private_hosts: whether videos may be downloaded from private and link-local addresses.
     :param conn_id: the Airflow connection, for messages.
     """
 
@@ -38,10 +38,10 @@ class Settings:
 
     @property
     def connection(self) -> str:
-        """The connection as messages name it."""
+        """Text that names the connection in messages."""
         return f"connection {self.conn_id!r}" if self.conn_id else "the connection"
 
     @property
     def is_xai(self) -> bool:
-        """Whether this address speaks xAI's own API: everything that is not below ``/grok``."""
+        """Whether this is xAI's own API: every address that is not below ``/grok``."""
         return "/grok/" not in urlsplit(self.base_url).path + "/"

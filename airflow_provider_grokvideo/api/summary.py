@@ -1,4 +1,4 @@
-"""What is remembered of a submitted request: a summary of it, and a fingerprint that recognises it."""
+"""What the ledger stores of a submitted request: a summary, and a fingerprint that recognises it."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _SIGNATURES: tuple[tuple[frozenset[str], frozenset[str]], ...] = (
     # Azure shared access signature.
     (frozenset({"sig", "sv"}), _AZURE_SAS),
 )
-"""Parameters by which a signed URL is recognised, and those that make up its signature. Compared in lower case."""
+"""Query parameters that mark a signed URL, and those of its signature, in lower case."""
 _SIGNED_PREFIXES = ("x-amz-", "x-goog-")
 """AWS Signature Version 4 and version 4 of Google Cloud Storage: every parameter with such a name."""
 
 
 @dataclass(frozen=True)
 class RequestSummary:
-    """What later steps need to know of a submitted request. It holds no signature and no image.
+    """Facts about a submitted request for later steps, without signatures and images.
 
-    :param model: the model that was asked for.
+    :param model: the requested model.
     :param kind: ``generation``, ``edit`` or ``extension``.
-    :param duration: seconds that were asked for, ``None`` for an edit.
+    :param duration: requested seconds, ``None`` for an edit.
     :param uploads: whether the API uploads the video itself, so that it need not name a URL.
     :param inputs: paths and URLs of the images and videos that the request uses.
     """
@@ -54,7 +54,7 @@ class RequestSummary:
     def of(cls, request: VideoRequest, model: str) -> Self:
         """Return the summary of a request.
 
-        :param request: before its images are read, so that it still names their paths.
+        :param request: with the paths of its images.
         :param model: the model that is sent.
         """
         duration = request.duration if isinstance(request.duration, int) else None
@@ -63,7 +63,7 @@ class RequestSummary:
 
     @classmethod
     def from_json(cls, stored: object) -> Self | None:
-        """Return the stored summary, ``None`` where there is none that can be read."""
+        """Return the stored summary, ``None`` if there is no valid one."""
         if not isinstance(stored, Mapping) or not isinstance(stored.get("model"), str):
             return None
         duration, inputs = stored.get("duration"), stored.get("inputs")
@@ -81,18 +81,18 @@ class RequestSummary:
 
 
 def fingerprint_request(request: VideoRequest) -> str:
-    """Return a digest by which two requests for the same video are recognised, across attempts.
+    """Return a digest that is equal for two requests for the same video, in different attempts, too.
 
-    Signatures of URLs are left out: they are renewed whenever the URL is made.
+    It ignores signatures of URLs, which differ each time a URL is signed.
 
-    :param request: with its model settled and its images read.
+    :param request: with a model and with inlined images.
     """
     body = {name: value if name == "prompt" else _unsigned(value) for name, value in request.body().items()}
     return _digest([request.kind, body])
 
 
 def fingerprint_address(base_url: str) -> str:
-    """Return a digest of the API's address: ids of one API mean nothing at another."""
+    """Return a digest of the API's address: an id is valid at one API only."""
     return _digest(base_url.rstrip("/").lower())
 
 
@@ -116,7 +116,7 @@ def _inputs(request: VideoRequest) -> Iterator[str]:
     audios = [audio.get("url") for audio in getattr(request, "reference_audios", None) or ()]
     for media in (*named, *keyframes, *(request.reference_images or ()), *audios):
         uri = media.get("url") if isinstance(media, Mapping) else media
-        # A data URI or a file stored at xAI is nothing that somebody else could name.
+        # A data URI or a file stored at xAI has no name outside this request.
         if uri is not None and not str(uri).lstrip().lower().startswith("data:"):
             yield _without_secrets(str(uri).strip())
 

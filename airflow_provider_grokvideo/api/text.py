@@ -1,8 +1,8 @@
-r"""The one place that takes text from the API.
+r"""Sanitising of texts from the API. No other module takes text from it.
 
-Whatever the API writes may end in a log, an event, XCom, the ledger, a metric or a page. A lone surrogate there kills
-the triggerer, a NUL makes PostgreSQL refuse the row, an echoed key is a leak. So each text passes through
-:func:`clean` before it leaves the parser, and each id and URL is either usable as it is or not used at all.
+A text of the API can reach a log, an event, an XCom, the ledger, a metric or a page. There a lone surrogate kills the
+triggerer, PostgreSQL rejects a NUL, and an echoed key is a leak. So each text passes through :func:`clean` before it
+leaves the parser, and each id and URL is either valid without a change or not used.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 MESSAGE_LIMIT = 4096
-"""Bytes of a message, after encoding."""
+"""Maximum bytes of a message, encoded."""
 ERROR_LIMIT = 1024
-"""Bytes of the message of an HTTP error, which is shown in the middle of another message."""
+"""Maximum bytes of the message of an HTTP error, which becomes part of another message."""
 NAME_LIMIT = 256
-"""Bytes of a code, a model or a status, after encoding."""
+"""Maximum bytes of a code, a model or a status, encoded."""
 MAX_REQUEST_ID = 512
-"""Characters of an id that is used. Everything that stores ids takes as many."""
+"""Maximum characters of an id. Everything that stores ids accepts as many."""
 MAX_URL = 16 * 1024
 HIDDEN = "***"
 
@@ -30,9 +30,9 @@ _MAX_STEM = 120
 """Twice this and a suffix still fit into the 255 bytes that a file system allows for a name."""
 _SHORT_KEY = 6
 _KEY_PREFIX = 48
-"""Characters of a key that are looked for in disguise; what follows them is removed up to the next blank."""
+"""Number of a key's characters that are searched in encoded forms; the rest is removed up to the next blank."""
 
-# What a terminal would obey: control sequences, strings with their content, and two-byte escapes.
+# Sequences that control a terminal: control sequences, strings with their content, and two-byte escapes.
 _ANSI = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
@@ -59,26 +59,26 @@ _SIGNATURE = re.compile(
     r"|(?:access_?)?token|api_?key)\s?(?:=|%(?:25)*3d|\\{1,4}u003d)\s?)[^\s\"<>&,;]+",
     re.I,
 )
-# Nearly every text: nothing to remove in it but the key.
+# Most texts: only the key may have to be removed.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:()'! -]*\Z")
 
 
 def clean(text: str, key: str = "", limit: int = MESSAGE_LIMIT) -> str:
-    """Return a text of the API as it may be stored and shown anywhere.
+    """Return a text of the API in a form that can be stored and shown anywhere.
 
-    One line of valid UTF-8 without control characters, without the key in any usual disguise, and without query,
-    fragment and user of the URLs in it.
+    The result is one line of valid UTF-8 without control characters, without the key in any usual encoding, and without
+    query, fragment and user of URLs.
 
-    :param text: what the API wrote.
+    :param text: the API's text.
     :param key: the API key; ``""`` for none.
-    :param limit: bytes after encoding; what is longer ends in an ellipsis.
+    :param limit: maximum bytes, encoded; a longer text ends with an ellipsis.
     """
     return _clean_word(text, key, limit) if len(text) <= _WORD else _clean(text, key, limit)
 
 
 def _clean(text: str, key: str, limit: int) -> str:
     if len(text) > _READ_AT_MOST:
-        # What may be the first half of a key, cut here, goes as well.
+        # A part of the key at the cut is removed, too.
         text = text[: _READ_AT_MOST - 8 * len(key[:_KEY_PREFIX]) - len(key)]
     if not _PLAIN.match(text):
         text = _INVISIBLE.sub("", _ANSI.sub("", text))
@@ -90,14 +90,14 @@ def _clean(text: str, key: str, limit: int) -> str:
     return _capped(text.strip(), limit)
 
 
-# Thousands of waits hear the same status and model again and again.
+# Cached: thousands of waits receive the same status and model.
 _clean_word = lru_cache(maxsize=1024)(_clean)
 
 
 def is_usable_id(request_id: object, key: str = "") -> bool:
-    """Return whether an id can be polled, stored, logged, and name a file.
+    """Return whether an id can be polled, stored, logged, and used as a file name.
 
-    Printable characters of any script, up to 512 of them. ``.`` and ``..`` mean another address in a URL's path.
+    It may have up to 512 printable characters of any script. ``.`` and ``..`` would change the path of a URL.
     """
     return (
         isinstance(request_id, str)
@@ -111,7 +111,7 @@ def is_usable_id(request_id: object, key: str = "") -> bool:
 
 @lru_cache(maxsize=1024)
 def shown_id(request_id: str, key: str = "") -> str:
-    """Return an id as it may be stored and shown: itself where it is usable."""
+    """Return an id in a form that can be stored and shown; a valid id is unchanged."""
     return request_id if is_usable_id(request_id, key) else clean(request_id, key)
 
 
@@ -125,9 +125,9 @@ def file_stem(request_id: str) -> str:
 
 
 def is_video_url(value: object, key: str = "") -> bool:
-    """Return whether a value is an http(s) URL that can be kept exactly as it is.
+    """Return whether a value is an http(s) URL that can be stored unchanged.
 
-    One with a user in it is not: requests would not send that user, and a password would be stored with the result.
+    A URL with a user is not: requests would not send the user, and a password would be stored with the result.
     """
     if not isinstance(value, str) or len(value) > MAX_URL or not value.isprintable() or set(" \\") & set(value):
         return False
@@ -141,7 +141,7 @@ def is_video_url(value: object, key: str = "") -> bool:
 
 
 def holds_key(text: str, key: str) -> bool:
-    """Return whether a text holds the key, plain or in a usual disguise."""
+    """Return whether a text contains the key, plain or in a usual encoding."""
     return bool(key) and _key_pattern(key).search(text) is not None
 
 
@@ -151,9 +151,9 @@ def _redact(text: str, key: str) -> str:
 
 @lru_cache(maxsize=64)
 def _key_pattern(key: str) -> re.Pattern[str]:
-    """Return what finds a key: in either case, escaped, percent-encoded, split by blanks, as base64 or as hex."""
+    """Return the pattern that finds a key in either case: escaped, percent-encoded, split, base64 or hex."""
     if len(key) < _SHORT_KEY:
-        # As it stands inside of ordinary words.
+        # As part of ordinary words.
         return re.compile(rf"(?<![A-Za-z0-9]){re.escape(key)}(?![A-Za-z0-9])")
     plain = "[ \u200c\u200d]{0,4}".join(map(_disguises, key[:_KEY_PREFIX]))
     encoded = [re.escape(form) for form in _base64_forms(key)]
@@ -169,7 +169,7 @@ def _disguises(character: str) -> str:
 
 
 def _base64_forms(key: str) -> set[str]:
-    """Return the part of the key's base64 that does not depend on what stands beside it, for each alignment."""
+    """Return the part of the key's base64 that does not depend on the bytes around it, for each alignment."""
     forms = set()
     for offset in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
@@ -181,7 +181,7 @@ def _base64_forms(key: str) -> set[str]:
 
 
 def _without_secrets(address: re.Match[str]) -> str:
-    """Return what follows a URL's scheme, without user, query and fragment."""
+    """Return the rest of a URL after its scheme, without user, query and fragment."""
     path = _PATH_END.split(address.group(), maxsplit=1)[0]
     scheme_end = _SCHEME_END.match(path)
     start = scheme_end.end() if scheme_end else 0
@@ -191,7 +191,7 @@ def _without_secrets(address: re.Match[str]) -> str:
 
 
 def _without_query(query: re.Match[str]) -> str:
-    """Return nothing for what assigns something: a query whose URL lacks its scheme or is encoded."""
+    """Return ``""`` for a match with an assignment: a query whose URL has no scheme or is encoded."""
     return "" if _ASSIGNS.search(query.group()) else query.group()
 
 

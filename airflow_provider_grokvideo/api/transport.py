@@ -1,4 +1,4 @@
-"""One HTTP exchange on requests, bounded in time and size. The blocking client is built on it."""
+"""One HTTP exchange of the blocking client, on requests, limited in time and size."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ READ_SIZE = 64 * 1024
 
 
 class ExchangeError(Exception):
-    """No complete response arrived. The text says why, and holds nothing secret.
+    """Error of an exchange without a complete response. The text is the reason, without secrets.
 
-    :param body_sent: whether the connection had begun to send the request's body.
+    :param body_sent: whether the connection had started to send the request's body.
     """
 
     def __init__(self, reason: str, *, body_sent: bool) -> None:
@@ -33,13 +33,13 @@ class ExchangeError(Exception):
 
 
 def exchange(adapter: RoutedAdapter, call: HTTPRequest, seconds: float) -> HTTPResponse:
-    """Send a request and read the response, both within a time. Redirects, cookies and ``.netrc`` are ignored.
+    """Send a request and read the response within a time limit. Redirects, cookies and ``.netrc`` are ignored.
 
-    :param adapter: has the connections and knows the route.
-    :param seconds: for connecting, sending and reading together. Only a name server that does not answer can make it
-        longer: the system's resolver cannot be interrupted.
-    :raises InvalidRequestError: the route cannot be used; nothing was sent.
-    :raises ExchangeError: whatever else went wrong.
+    :param adapter: the connections.
+    :param seconds: maximum for connect, send and receive together. Only a name server that does not respond can exceed
+        it: the system's resolver cannot be interrupted.
+    :raises InvalidRequestError: the proxy cannot be used; nothing was sent.
+    :raises ExchangeError: there was no complete response.
     """
     body = None if call.body is None else _TrackedBody(call.body)
     watchdog = Watchdog(seconds)
@@ -50,15 +50,15 @@ def exchange(adapter: RoutedAdapter, call: HTTPRequest, seconds: float) -> HTTPR
             return response
     except GrokVideoError:
         raise
-    except Exception as error:  # What the libraries raise on hostile answers is not documented, and not all theirs.
+    except Exception as error:  # The libraries do not document what they raise for malformed responses.
         reason = describe(error, watchdog)
-    # Not within the handler: the library's error may quote a password, and would be this one's context.
+    # Outside the handler: the library's error can contain a password and would be the context.
     raise ExchangeError(reason, body_sent=body is not None and body.is_started)
 
 
 def _send(adapter: RoutedAdapter, call: HTTPRequest, body: _TrackedBody | None, seconds: float) -> HTTPResponse:
     headers = {"User-Agent": requests.utils.default_user_agent(), **call.headers, "Accept-Encoding": "identity"}
-    # Not by a session: it follows redirects half way, reading the body and parsing the target, also when told not to.
+    # Not by a session: it reads the body of a redirect and parses its target even with allow_redirects=False.
     request = requests.Request(call.method, call.url, headers=headers, data=body).prepare()
     response = adapter.send(request, stream=True, timeout=seconds)
     with response:
@@ -72,9 +72,9 @@ def _send(adapter: RoutedAdapter, call: HTTPRequest, body: _TrackedBody | None, 
 
 
 class RoutedAdapter(HTTPAdapter):
-    """Sends each request by the route that the settings and the environment give its URL, and no other.
+    """Adapter that sends each request by the proxy and certificates of the settings and the environment.
 
-    It also works mounted on a session: what the session says about proxies and certificates is ignored.
+    It also works mounted on a session, whose own proxies and certificates are ignored.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -82,7 +82,7 @@ class RoutedAdapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
-        """Make the pools of direct connections."""
+        """Create the pools of direct connections."""
         self.poolmanager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **options)
         self.poolmanager.pool_classes_by_scheme = POOLS
 
@@ -95,13 +95,13 @@ class RoutedAdapter(HTTPAdapter):
         return manager
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
-        """Set up the check of certificates, also of a proxy's where the URL itself is plain HTTP."""
+        """Set up the check of certificates, also of a proxy's certificate if the URL is plain HTTP."""
         super().cert_verify(conn, f"{conn.scheme}:", verify, cert)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         """Send one request.
 
-        :raises InvalidRequestError: the route cannot be used; nothing was sent.
+        :raises InvalidRequestError: the proxy cannot be used; nothing was sent.
         """
         settings = self._settings
         route = resolve_route(request.url or "", proxy=settings.proxy, verify=settings.verify, environ=os.environ)
@@ -115,9 +115,9 @@ class RoutedAdapter(HTTPAdapter):
 
 
 class _TrackedBody:
-    """A request body that knows whether the connection has begun to send it.
+    """Request body that records whether the connection has started to send it.
 
-    The exception alone does not tell: a TLS error, say, comes before the request or amid the response.
+    The exception does not tell: a TLS error, for example, can occur before the request or during the response.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -153,7 +153,7 @@ _FAILURES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def describe(error: Exception, watchdog: Watchdog | None = None) -> str:
-    """Return what went wrong, without anything secret."""
+    """Return the reason of a failure, without secrets."""
     if watchdog is not None and watchdog.is_expired:
         return "timed out while waiting for the answer" if watchdog.is_connected else "timed out while connecting"
     words = next(words for kind, words in _FAILURES if isinstance(error, kind))

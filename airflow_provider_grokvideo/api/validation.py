@@ -1,4 +1,4 @@
-"""Checks of a request's fields. Each returns the value as it is sent, or refuses it. No I/O."""
+"""Checks of a request's fields. Each returns the value to send, or raises ``InvalidRequestError``. No I/O."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "upload_url": ("output",),
     "video": ("video_url", "video_file_id"),
 }
-"""Other names of fields, at the API or in xAI's clients."""
+"""Other names of fields in the API or in xAI's clients."""
 _NUMBER = re.compile(r"\d{1,40}(\.\d{0,40})?|\.\d{1,40}")
 
 
@@ -49,19 +49,19 @@ _NUMBER = re.compile(r"\d{1,40}(\.\d{0,40})?|\.\d{1,40}")
 
 
 def validate_text(name: str, value: object) -> None:
-    """Refuse what is neither ``None`` nor a text."""
+    """Check that a value is ``None`` or a text."""
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise invalid_field(name, value, "a text that is not empty, or nothing")
 
 
 def validate_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Refuse what is neither ``None`` nor one of some texts."""
+    """Check that a value is ``None`` or one of the allowed texts."""
     if value is not None and not (isinstance(value, str) and value in allowed):
         raise invalid_field(name, value, f"one of {', '.join(allowed)}")
 
 
 def validate_flag(name: str, value: object) -> bool | None:
-    """Return a boolean, also from ``true`` or ``false`` in a text, as a template leaves it."""
+    """Return a boolean, also from the text ``true`` or ``false``, which a template renders."""
     word = value.strip().lower() if isinstance(value, str) else value
     flag = {"true": True, "false": False}.get(word) if isinstance(word, str) else word
     if flag is None and value is None:
@@ -72,7 +72,7 @@ def validate_flag(name: str, value: object) -> bool | None:
 
 
 def to_number(value: object) -> Decimal | None:
-    """Return a finite number of any numeric type, or in a text, as a decimal; ``None`` for anything else."""
+    """Return a finite number of any numeric type, or from a text, as a decimal; ``None`` for other values."""
     if isinstance(value, str):
         value = value.strip()
         return Decimal(value) if _NUMBER.fullmatch(value) else None
@@ -108,9 +108,9 @@ def validate_seconds(name: str, value: object) -> float:
 def validate_list(name: str, value: object, longest: int, what: str, item: Callable[[str, Any], T]) -> tuple[T, ...]:
     """Return the checked items of any list-like value: list, tuple, lazy XCom sequence, generator.
 
-    Their order has a meaning, so a set is refused.
+    The order has a meaning, so a set is refused.
 
-    :param item: checks one item; gets its name, too.
+    :param item: checks one item, from its name and value.
     """
     allowed = f"a list of up to {longest} {what}"
     unordered = isinstance(value, str | bytes | bytearray | Mapping | Set) or path_text(value) is not None
@@ -126,7 +126,7 @@ def validate_list(name: str, value: object, longest: int, what: str, item: Calla
 
 
 def validate_duration(kind: Kind, value: object) -> int | None:
-    """Return the duration to ask for, the default where none is given."""
+    """Return the duration to request; the default if none is given."""
     if kind == "edit":
         if value is not None:
             raise invalid_field("duration", value, "nothing: an edit keeps that of its video")
@@ -148,7 +148,7 @@ def validate_images(value: object) -> tuple[str | Mapping[str, str], ...]:
 def validate_keyframes(value: object, duration: int) -> tuple[dict[str, Any], ...]:
     """Return the keyframes, each ``{"image": …, "timestamp_s": seconds}``.
 
-    :param duration: of the video; a keyframe lies strictly inside it.
+    :param duration: of the video; a keyframe must be between its start and end.
     """
     allowed = "{'image': …, 'timestamp_s': seconds}"
 
@@ -212,7 +212,7 @@ def _lifetime(name: str, value: object) -> int:
 
 
 def validate_upload_url(value: object) -> None:
-    """Refuse what is neither ``None`` nor an http(s) URL."""
+    """Check that a value is ``None`` or an http(s) URL."""
     if value is not None and not is_web_url(value):
         raise invalid_field("upload_url", without_query(value), "an http(s) URL signed for PUT")
 
@@ -220,7 +220,7 @@ def validate_upload_url(value: object) -> None:
 def validate_extra(extra: object, fields: Iterable[str]) -> dict[str, Any] | None:
     """Return the further fields of a request.
 
-    :param fields: names of the request's own fields, which ``extra`` cannot override, under no other name either.
+    :param fields: names of the request's own fields, which ``extra`` cannot override, not even by another name.
     """
     if extra is None:
         return None
@@ -251,13 +251,13 @@ def _plain(name: str) -> str:
 
 
 def validate_for_model(request: VideoRequest, *, xai: bool) -> None:
-    """Refuse what the chosen model or API is known not to offer.
+    """Check that the model and the API offer what a request needs, as far as that is known.
 
-    :param request: a request whose model is settled.
-    :param xai: whether the address speaks xAI's own API rather than CometAPI's.
-    :raises InvalidRequestError: names the field, the value, the limit, and what to use instead.
+    :param request: a request with a model.
+    :param xai: whether the address is xAI's own API rather than CometAPI's.
+    :raises InvalidRequestError: the message contains the field, the value, the limit, and what to use instead.
     """
-    name = request.model or DEFAULT_MODEL
+    name = request.model_name
     model = find_model(name)
     if model is not None:
         _validate_known(request, model, name)

@@ -24,9 +24,6 @@ from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GenerationTimeoutError,
     GrokVideoError,
-    RateLimitError,
-    ServerError,
-    TransportError,
 )
 from airflow_provider_grokvideo.execution import to_airflow_exception
 from airflow_provider_grokvideo.hooks.grokvideo import describe
@@ -282,5 +279,5 @@ def _as_raised(error: Exception) -> Exception:
 
 
 def _is_refusal(error: GrokVideoError) -> bool:
-    """Return whether the API rejected the poll of this id, rather than being out of reach."""
-    return not isinstance(error, AuthenticationError | TransportError | RateLimitError | ServerError)
+    """Return whether the API rejected the poll of this id."""
+    return not error.retryable and not isinstance(error, AuthenticationError)

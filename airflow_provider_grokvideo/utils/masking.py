@@ -1,4 +1,4 @@
-"""What Airflow may show of a task's fields: no image bytes, no signature of a URL."""
+"""Masking of a task's fields where Airflow shows them: no image bytes, no signature of a URL."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from airflow_provider_grokvideo.version_compat import AIRFLOW_V_3_0_PLUS
 
 
 def mask(value: Any) -> Any:
-    """Return a copy of a field's value as Airflow may show it. Its structure stays, so that it can be read."""
+    """Return a copy of a field's value without secrets and with the same structure."""
     return redact_value(value)
 
 
 class MaskedFields(tuple[str, ...]):
-    """The names of a task's template fields. While one is iterated over, the task's attribute is masked.
+    """Names of a task's template fields. During the iteration over one, the task's attribute is masked.
 
     Airflow stores rendered fields at several moments, each time by reading the attributes that
     ``task.template_fields`` names. At all other times the attributes have their plain values, so that hooks, callbacks
@@ -29,7 +29,7 @@ class MaskedFields(tuple[str, ...]):
     task: Any
 
     def __new__(cls, names: Iterable[str], task: Any) -> MaskedFields:
-        """Keep the task beside its names."""
+        """Store the task with its names."""
         fields = super().__new__(cls, names)
         fields.task = task
         return fields
@@ -47,7 +47,7 @@ class MaskedFields(tuple[str, ...]):
 
 
 class MaskedFieldsMixin:
-    """Masks a task's fields where Airflow shows them. It stands before Airflow's operator among the bases."""
+    """Mixin that masks a task's fields where Airflow shows them. It must precede Airflow's operator in the bases."""
 
     verbatim_fields: Sequence[str] = ()
     """Template fields that Airflow shows, but does not render."""
@@ -65,8 +65,8 @@ class MaskedFieldsMixin:
     ) -> None:
         """Render the fields of this task once, then mask them.
 
-        Airflow 2 renders again in ``dag.test()``, when a deferred task goes on, and may do so when it stores rendered
-        fields. By then they hold data, perhaps of other tasks, which must not be taken for templates.
+        Airflow 2 renders again in ``dag.test()``, when a deferred task resumes, and possibly when it stores rendered
+        fields. Then they contain data, also of other tasks, which must not be rendered as templates.
         """
         render = super()._do_render_template_fields  # type: ignore[misc]
         if parent is not self:
@@ -108,7 +108,7 @@ def store_rendered_fields(task: Any, ti: Any) -> None:
 
 
 _ARGUMENTS = ("op_args", "op_kwargs")
-"""What a decorated function is called with: it gets the objects that it was given."""
+"""Arguments of a decorated function, which gets unchanged objects."""
 
 
 def _set(task: Any, name: str, value: Any) -> None:
@@ -119,7 +119,7 @@ def _set(task: Any, name: str, value: Any) -> None:
 def _mapped_from_elsewhere(task: Any, context: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the values that another task's output has given to a mapped task by ``expand_kwargs``.
 
-    Airflow takes lists and dicts among them for the author's own, and would render what is in them.
+    Airflow treats lists and dicts among them as the author's own, and would render their content.
     """
     mapped = task.dag.task_dict.get(task.task_id) if task.has_dag() else None
     if mapped is None or mapped is task or not hasattr(mapped, "partial_kwargs"):
@@ -128,7 +128,7 @@ def _mapped_from_elsewhere(task: Any, context: Mapping[str, Any]) -> Iterator[An
     if isinstance(given, list | tuple):
         given = given[context["ti"].map_index]
     if isinstance(given, Mapping):
-        # The author wrote it, or gave it to expand(), whose values Airflow tells apart.
+        # Written by the author, or passed to expand(), whose values Airflow distinguishes.
         return
     own = mapped.partial_kwargs
     yield from (getattr(task, name) for name in type(task).template_fields if name not in own)
@@ -139,7 +139,7 @@ def _mapped_from_elsewhere(task: Any, context: Mapping[str, Any]) -> Iterator[An
 def _with_text_paths(name: str, value: Any, seen_oids: set[int]) -> Any:
     """Return the value with path objects as texts: some versions of Airflow resolve or skip them when rendering.
 
-    :param seen_oids: identities of values that are not to be rendered, and so stay themselves.
+    :param seen_oids: ids of objects that are not rendered, which stay the same objects.
     """
     if name in _ARGUMENTS or id(value) in seen_oids:
         return value
@@ -155,6 +155,6 @@ def _with_text_paths(name: str, value: Any, seen_oids: set[int]) -> Any:
 
 
 def _with_lists(name: str, value: Any) -> Any:
-    """Return a lazy sequence, which is what a mapped upstream task pushes, as a list that can be shown."""
+    """Return a lazy sequence, the output of a mapped upstream task, as a list."""
     is_lazy = isinstance(value, Sequence) and not isinstance(value, str | bytes | list | tuple)
     return list(value) if is_lazy and name not in _ARGUMENTS else value

@@ -55,6 +55,11 @@ class BrowserEnv:
         return client._http.request(method, f"{self.airflow.base_url}/grokvideo{path}", timeout=30, **kwargs)
 
 
+def api_path(run_id: str, task_id: str = "saved", map_index: int = -1, *, dag_id: str = "videos") -> str:
+    """Return the path of a task instance in the preview's API."""
+    return f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}"
+
+
 @pytest.fixture(scope="session")
 def browser_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserEnv]:
     """Return the running stack."""

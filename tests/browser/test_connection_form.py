@@ -1,4 +1,4 @@
-"""The connection form, filled, saved, edited and tested by hand, as it were."""
+"""The connection form in a browser: fill, save, edit and test a connection."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def stored_settings(browser_env: BrowserEnv, conn_id: str) -> tuple[Settings, st
     return settings_of(connection), connection.extra_dejson.get("ledger_path")
 
 
-def test_the_form_shows_what_is_needed_and_hides_the_rest(open_list: Callable[..., Any]) -> None:
+def test_form_hides_unused_fields(open_list: Callable[..., Any]) -> None:
     form = add_connection(open_list())
 
     form.open_section("Standard Fields")
@@ -168,7 +168,7 @@ def test_the_form_shows_what_is_needed_and_hides_the_rest(open_list: Callable[..
     }
 
 
-def test_a_connection_is_added_and_edited_through_the_form(
+def test_connection_is_added_and_edited_in_the_form(
     browser_env: BrowserEnv, api: Sandbox, open_list: Callable[..., Any], added: Callable[..., str]
 ) -> None:
     conn_id = added("filled")
@@ -216,7 +216,7 @@ def test_a_connection_is_added_and_edited_through_the_form(
     assert not ledger_path
 
 
-def test_only_the_key_is_needed(
+def test_connection_needs_only_the_key(
     browser_env: BrowserEnv, open_list: Callable[..., Any], added: Callable[..., str]
 ) -> None:
     conn_id = added("only_a_key")
@@ -243,7 +243,7 @@ def test_only_the_key_is_needed(
     ],
     ids=["good key", "bad key", "no key", "dead host"],
 )
-def test_the_test_button_says_what_is_wrong(
+def test_test_button_shows_the_error(
     password: str, alive: bool, title: str, said: str, api: Sandbox,
     open_list: Callable[..., Any], added: Callable[..., str],
 ) -> None:  # fmt: skip

@@ -33,7 +33,7 @@ class Service:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        # Not below pytest's own folder, which nobody but this user may enter.
+        # Not below pytest's own folder, which only this user may enter.
         self.home = Path(tempfile.mkdtemp(prefix=f"grokvideo-{name}-"))
         self.port = free_port()
         self._child: Child | None = None

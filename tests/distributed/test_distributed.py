@@ -107,7 +107,7 @@ def is_busy(airflow: AirflowStack, worker: str) -> bool:
 
 
 @pytest.mark.timeout(1800)
-def test_sixty_generations_outlive_triggerers_and_a_worker(
+def test_sixty_generations_survive_killed_processes(
     airflow: AirflowStack, sandbox: SandboxProcess, postgres: Postgres
 ) -> None:
     scene = Scene(airflow, sandbox, postgres)
@@ -194,14 +194,14 @@ def check_the_end(scene: Scene, waits: list[str]) -> None:
     assert len({one["body"]["prompt"] for one in scene.sandbox.requests()}) == VIDEOS
     results = [scene.airflow.client.xcom("sixty", scene.run_id, "video", map_index=n) for n in range(VIDEOS)]
     assert sorted(result["request_id"] for result in results) == sorted(waits)
-    landed = [Path(result["path"].removeprefix("file://")) for result in results]
-    assert {path.stem for path in landed} == set(waits)
-    assert [path.stat().st_size for path in landed] == [result["size_bytes"] for result in results]
-    assert not list(landed[0].parent.glob(".*.part"))
+    saved = [Path(result["path"].removeprefix("file://")) for result in results]
+    assert {path.stem for path in saved} == set(waits)
+    assert [path.stat().st_size for path in saved] == [result["size_bytes"] for result in results]
+    assert not list(saved[0].parent.glob(".*.part"))
     tries = Counter(one["try_number"] for one in scene.airflow.client.task_instances("sixty", scene.run_id))
     downloads = Counter(one["request_id"] for one in scene.sandbox.entries("downloads"))
     scene.say("submissions", str(len(waits)))
-    scene.say("videos saved", str(len(landed)))
+    scene.say("videos saved", str(len(saved)))
     scene.say("downloads", str(downloads.total()))
     assert 1 <= VIDEOS - tries[1] <= WORKER_CONCURRENCY
     scene.say("tasks that needed a second attempt: those on the worker that was killed", str(VIDEOS - tries[1]))

@@ -31,7 +31,7 @@ def event(answer: HTTPResponse) -> dict:
     return to_event(Stop("final" if generation.is_final else "timeout"), ID, generation, 1)
 
 
-def test_everything_that_leaves_the_parser_is_stored(postgres: Postgres) -> None:
+def test_parsed_texts_can_be_stored(postgres: Postgres) -> None:
     import psycopg2
 
     connection = psycopg2.connect(postgres.dsn)

@@ -1,4 +1,4 @@
-"""Every code block of README.md and docs/ does what it says."""
+"""Run every code block of README.md and docs/."""
 
 from __future__ import annotations
 

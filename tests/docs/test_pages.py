@@ -64,7 +64,7 @@ def assert_defaults(rows: dict[str, str], kind: Any) -> None:
             assert default.startswith(f"`{shown}`"), f"{name}: {default} is not {shown}"
 
 
-def test_every_argument_of_the_operators_is_documented_with_its_default() -> None:
+def test_operator_arguments_and_defaults_are_documented() -> None:
     rows = table("operators.md", "## The request") | table("operators.md", "## The task")
 
     assert set(rows) == set(parameters(GrokVideoOperator))
@@ -78,14 +78,14 @@ def test_every_template_field_is_documented() -> None:
     assert set(re.findall(r"`(\w+)`", sentence)) == set(GrokVideoGenerateOperator.template_fields)
 
 
-def test_every_argument_of_the_sensor_is_documented_with_its_default() -> None:
+def test_sensor_arguments_and_defaults_are_documented() -> None:
     rows = table("sensor.md", "## The sensor")
 
     assert set(rows) == set(parameters(GrokVideoSensor))
     assert_defaults(rows, GrokVideoSensor)
 
 
-def test_every_argument_and_status_of_the_trigger_is_documented() -> None:
+def test_trigger_arguments_and_statuses_are_documented() -> None:
     assert set(table("sensor.md", "## The trigger")) == set(parameters(GrokVideoTrigger))
     text = (DOCS / "sensor.md").read_text()
     assert all(f"`{status}`" in text for status in STATUSES)
@@ -132,7 +132,7 @@ def test_every_metric_is_documented() -> None:
     assert {f"grokvideo.finished.{state}" for state in ("done", "failed", "expired", "moderated")} <= documented
 
 
-def test_every_option_and_fault_of_the_sandbox_is_documented() -> None:
+def test_sandbox_options_and_faults_are_documented() -> None:
     options = {option for action in _parser()._actions for option in action.option_strings} - {"-h", "--help"}
     assert set(table("sandbox.md", "## As a program", "Option")) == options
 
@@ -169,7 +169,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_relative_link_leads_somewhere(page: Path) -> None:
+def test_relative_links_have_a_target(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in target or target.startswith("#"):
@@ -190,7 +190,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_no_page_fetches_anything_from_another_host(site: Path) -> None:
+def test_pages_fetch_nothing_from_other_hosts(site: Path) -> None:
     fetched = re.compile(r"<(?:script|img|iframe|video|source|link)\b[^>]*?(?:src|href)=\"(?:https?:)?//[^\"]*\"")
     for page in site.rglob("*.html"):
         assert not [tag for tag in fetched.findall(page.read_text()) if 'rel="canonical"' not in tag], page.name
@@ -198,21 +198,21 @@ def test_no_page_fetches_anything_from_another_host(site: Path) -> None:
         assert not re.search(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", style.read_text()), style.name
 
 
-def test_the_reference_holds_every_class_a_user_meets(site: Path) -> None:
+def test_reference_lists_every_public_class(site: Path) -> None:
     text = "".join(page.read_text() for page in (site / "reference").glob("*.html"))
     for name in ("GrokVideoHook", "GrokVideoEditOperator", "GrokVideoSensor", "GrokVideoTrigger", "VideoRequest",
                  "Generation", "SubmissionUnknownError", "Sandbox", "grokvideo_sandbox"):  # fmt: skip
         assert re.search(rf'id="[\w.]*\.{name}"', text), name
 
 
-def test_the_kill_table_of_the_readme_is_the_measured_one() -> None:
+def test_kill_table_of_the_readme_is_the_measured_one() -> None:
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith(("| worker |", "| trig"))]
     measured = (DOCS / "kill-table.md").read_text().splitlines()
     assert len(rows) > 10
     assert [row for row in rows if row not in measured] == []
 
 
-def test_the_attempts_to_reach_the_api_are_documented() -> None:
+def test_attempts_to_reach_the_api_are_documented() -> None:
     waits = [_submission_pauses(share) for share in (0, 1)]
     assert {len(pauses) for pauses in waits} == {MAX_UNREACHED_ATTEMPTS - 1}
     least, most = (sum(pauses) for pauses in waits)
@@ -233,7 +233,7 @@ def _submission_pauses(jitter: float) -> list[float]:
     return pauses
 
 
-def test_the_tolerance_for_failed_polls_is_documented() -> None:
+def test_tolerance_for_failed_polls_is_documented() -> None:
     minutes = {"README.md": f"{FAILURE_TOLERANCE / 60:.0f} minutes", "docs/failures.md": "ten minutes"}
     assert FAILURE_TOLERANCE == 600
     for page, words in minutes.items():
@@ -241,13 +241,13 @@ def test_the_tolerance_for_failed_polls_is_documented() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/versions.md"])
-def test_the_table_of_versions_has_no_failure(page: str) -> None:
+def test_table_of_versions_has_no_failure(page: str) -> None:
     rows = [line for line in (ROOT / page).read_text().splitlines() if re.match(r"\| \d+\.\d+\.\d+ \|", line)]
     assert rows
     assert [row for row in rows if "failed" in row or "| none" in row] == []
 
 
-def test_the_kill_table_has_no_row_that_cost_twice_or_lost_a_video() -> None:
+def test_kill_table_shows_no_double_cost_and_no_lost_video() -> None:
     rows = [line for line in (DOCS / "kill-table.md").read_text().splitlines() if re.match(r"\| (?!Killed|---)", line)]
     ours = [row for row in rows if "without a ledger" not in row]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in ours]

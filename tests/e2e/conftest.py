@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from dev.airflow_stack import AirflowStack, SandboxProcess
 from tests.e2e.kill_harness import TABLE
 from tests.e2e.video_runs import VideoRun, VideoRuns, add_dag_file
+from tests.support.connections import connection
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -83,19 +83,15 @@ def airflow(
     env = {
         "AIRFLOW_CONN_GROKVIDEO_DEFAULT": sandbox.connection,
         "AIRFLOW_CONN_GROKVIDEO_PATIENT": patient_sandbox.connection,
-        "AIRFLOW_CONN_GROKVIDEO_WRONG_KEY": _connection(sandbox.base_url, wrong_key),
-        # A port that nobody listens on.
-        "AIRFLOW_CONN_GROKVIDEO_NOWHERE": _connection("http://127.0.0.1:9/grok/v1", wrong_key),
+        "AIRFLOW_CONN_GROKVIDEO_WRONG_KEY": connection(sandbox.base_url, wrong_key),
+        # A port without a server.
+        "AIRFLOW_CONN_GROKVIDEO_NOWHERE": connection("http://127.0.0.1:9/grok/v1", wrong_key),
         "GROKVIDEO_OUTPUT": f"file://{videos}/",
     }
     if not any(item.path.name == "test_kill.py" for item in request.session.items):
         env |= UNHURRIED
     with AirflowStack(tmp_path_factory.mktemp("airflow"), dags_folder, env) as stack:
         yield stack
-
-
-def _connection(host: str, key: str) -> str:
-    return json.dumps({"conn_type": "grokvideo", "host": host, "password": key})
 
 
 @pytest.fixture(scope="session")

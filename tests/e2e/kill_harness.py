@@ -1,4 +1,4 @@
-"""Kills real Airflow processes at chosen points and reports what it cost and what came of it."""
+"""Kill real Airflow processes at chosen points; report the cost and the outcome."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Outcome:
     """What a row of the table says.
 
     :param submissions: how many the sandbox accepted, each of which is billed.
-    :param landed: how many of their videos are at the destination.
+    :param saved: how many of their videos are at the destination.
     :param state: in which the task ended.
     :param tries: how many attempts it took.
     :param result: the task's, ``None`` where it has none.
@@ -37,7 +37,7 @@ class Outcome:
 
     point: KillPoint
     submissions: int
-    landed: int
+    saved: int
     state: str
     tries: int
     result: Any
@@ -49,8 +49,8 @@ def defects(outcome: Outcome) -> list[str]:
     point, found = outcome.point, []
     if outcome.submissions != point.submissions:
         found.append(f"{outcome.submissions} submissions instead of {point.submissions}")
-    if point.known and (outcome.state, outcome.landed) != ("success", 1):
-        found.append(f"{outcome.state} with {outcome.landed} videos saved, instead of success with 1")
+    if point.known and (outcome.state, outcome.saved) != ("success", 1):
+        found.append(f"{outcome.state} with {outcome.saved} videos saved, instead of success with 1")
     if not point.known and outcome.state != "failed":
         found.append(f"{outcome.state} instead of failed")
     return found
@@ -137,11 +137,11 @@ class Case:
             wait_until(lambda: len(self.submissions()) >= self.point.submissions, timeout=40, what="submissions")
         point, client, task = self.point, self.airflow.client, self.task()
         submitted = self.submissions()
-        landed = [entry for entry in submitted if (videos / f"{entry['request_id']}.mp4").exists()]
+        saved = [entry for entry in submitted if (videos / f"{entry['request_id']}.mp4").exists()]
         return Outcome(
             point=point,
             submissions=len(submitted),
-            landed=len(landed),
+            saved=len(saved),
             state=task["state"],
             tries=task["try_number"],
             result=client.xcom(point.dag_id, point.run_id, TASK) if task["state"] == "success" else None,
@@ -152,7 +152,7 @@ class Case:
 class KillHarness:
     """Runs the rows, those that do not disturb each other at the same time.
 
-    :param sandbox: one whose generations take for ever, until the harness ends them.
+    :param sandbox: one whose generations are pending until the harness ends them.
     :param videos: the folder of ``$GROKVIDEO_OUTPUT``.
     :param folder: for the signs of life of runs that stand still.
     """

@@ -1,4 +1,4 @@
-"""Where the harness kills, and what has to come of it."""
+"""The points at which the harness kills, and the outcome that each must have."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class KillPoint:
     :param done_first: the generation is done before the kill; else it is done after it.
     :param submissions: expected count.
     :param clears: another task of the run, which a person clears directly after the kill.
-    :param known: whether the id can be known, so that the task has to succeed with the video landed.
+    :param known: whether the id can be known, so that the task has to succeed with the video saved.
     """
 
     run_id: str

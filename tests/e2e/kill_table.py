@@ -41,8 +41,8 @@ def markdown(rows: Sequence[Outcome]) -> str:
     lines = ["| Killed | When | Submissions | Video saved | The task ended as |", "|---|---|---|---|---|"]
     for row in rows:
         tries = f"{row.state}, attempt {row.tries}"
-        landed = f"{row.landed} of {row.submissions}" if row.submissions else "nothing to save"
-        lines.append(f"| {VICTIMS[row.point.victim]} | {row.point.where} | {row.submissions} | {landed} | {tries} |")
+        saved = f"{row.saved} of {row.submissions}" if row.submissions else "nothing to save"
+        lines.append(f"| {VICTIMS[row.point.victim]} | {row.point.where} | {row.submissions} | {saved} | {tries} |")
     return "\n".join(lines) + "\n"
 
 

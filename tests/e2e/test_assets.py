@@ -1,4 +1,4 @@
-"""A DAG that runs when another has made a video, and takes the result from the asset's event."""
+"""A DAG that an asset triggers reads the result from the asset event."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def dag_file(dags_folder: Path) -> None:
     add_dag_file(EXAMPLE, dags_folder)
 
 
-def test_the_consumer_runs_on_the_producers_result(airflow: AirflowStack, videos: Path) -> None:
+def test_consumer_gets_the_result_of_the_producer(airflow: AirflowStack, videos: Path) -> None:
     client = airflow.client
     client.wait_for_dag(CONSUMER)
     run_id = client.trigger(PRODUCER)
@@ -42,7 +42,7 @@ def test_the_consumer_runs_on_the_producers_result(airflow: AirflowStack, videos
     assert client.xcom(CONSUMER, consumed, "publish") == [result["path"]]
 
     extras = {event.get("uri") or event.get("dataset_uri"): event["extra"] for event in events()}
-    # The asset that the task names, and the landed file in place of the alias.
+    # The asset that the task names, and the saved file in place of the alias.
     assert set(extras) == {"grokvideo://videos/trailer", result["path"]}
     for extra in extras.values():
         assert {**extra, "from_rest_api": None} == {**result, "from_rest_api": None}

@@ -42,7 +42,7 @@ def week(
     return runs
 
 
-def test_a_clear_of_another_task_is_none_of_this_one(week: dict[str, VideoRun]) -> None:
+def test_clear_of_another_task_submits_nothing(week: dict[str, VideoRun]) -> None:
     run = week["lost"]
     assert (run.task()["state"], len(run.submissions())) == ("failed", 1)
 
@@ -61,7 +61,7 @@ def test_a_clear_of_another_task_is_none_of_this_one(week: dict[str, VideoRun]) 
 
 
 @pytest.mark.parametrize("name", ["no-wait", "mapped"])
-def test_a_cleared_success_submits_anew_every_time(name: str, week: dict[str, VideoRun]) -> None:
+def test_clear_of_a_success_submits_again(name: str, week: dict[str, VideoRun]) -> None:
     run = week[name]
     each = 2 if name == "mapped" else 1
     assert len(run.submissions()) == each
@@ -73,9 +73,7 @@ def test_a_cleared_success_submits_anew_every_time(name: str, week: dict[str, Vi
         assert len(run.submissions()) == each * times
 
 
-def test_a_clear_is_noticed_while_the_run_is_running(
-    week: dict[str, VideoRun], patient_sandbox: SandboxProcess
-) -> None:
+def test_clear_is_noticed_during_the_run(week: dict[str, VideoRun], patient_sandbox: SandboxProcess) -> None:
     run = week["beside"]
     client = run.airflow.client
     client.wait_for_task(run.dag_id, run.name, "video", "failed", timeout=PATIENCE)
@@ -95,7 +93,7 @@ def test_a_clear_is_noticed_while_the_run_is_running(
     assert client.wait_for_run(run.dag_id, run.name, timeout=PATIENCE) == "success"
 
 
-def test_retries_resume_whatever_they_render(week: dict[str, VideoRun], videos: Path) -> None:
+def test_retry_ignores_a_changed_rendering(week: dict[str, VideoRun], videos: Path) -> None:
     run = week["changing"]
     run.airflow.client.wait_until(lambda: run.task()["try_number"] > 1, timeout=PATIENCE, what="the second attempt")
     run.finish()
@@ -107,7 +105,7 @@ def test_retries_resume_whatever_they_render(week: dict[str, VideoRun], videos: 
     assert "The request of this attempt differs" in run.log(task["try_number"])
 
 
-def test_a_run_that_is_created_again_generates_again(week: dict[str, VideoRun]) -> None:
+def test_run_created_again_submits(week: dict[str, VideoRun]) -> None:
     run = week["again"]
     assert len(run.submissions()) == 1
     run.airflow.client.call("DELETE", f"/dags/{run.dag_id}/dagRuns/{run.name}")

@@ -1,4 +1,4 @@
-"""However a task ends: its state, its tries, the message in its log, and what it cost, as seen from outside."""
+"""Every end of a task: state, tries, log message and cost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-def test_a_task_ends_with_its_own_message(name: str, endings: VideoRuns) -> None:
+def test_failed_task_shows_its_message(name: str, endings: VideoRuns) -> None:
     run, expected = endings[name], ENDINGS[name]
     log = run.log(run.task()["try_number"])
 
@@ -46,11 +46,11 @@ def test_a_task_ends_with_its_own_message(name: str, endings: VideoRuns) -> None
         assert run.ids()[-1] in log
 
 
-def test_a_failed_generation_names_what_it_cost(endings: VideoRuns) -> None:
+def test_failed_generation_names_what_it_cost(endings: VideoRuns) -> None:
     assert "it cost 0." in endings["moderated"].log()
 
 
-def test_a_success_leaves_id_and_result(endings: VideoRuns) -> None:
+def test_success_stores_id_and_result(endings: VideoRuns) -> None:
     for name in ("done", "done-on-worker", "rate-limited"):
         run = endings[name]
         result = run.xcom()

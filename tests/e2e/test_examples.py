@@ -1,4 +1,4 @@
-"""Every example DAG runs as it stands."""
+"""Every example DAG runs unchanged."""
 
 from __future__ import annotations
 
@@ -56,19 +56,17 @@ def failed_tasks(client: AirflowClient, dag_id: str, run_id: str) -> str:
 
 
 @pytest.mark.parametrize("file", DAG_IDS)
-def test_an_example_runs_to_success(file: str, ends: Callable[[str], str]) -> None:
+def test_example_runs_to_success(file: str, ends: Callable[[str], str]) -> None:
     assert ends(file) == "success"
 
 
 @pytest.mark.parametrize(("file", "folder", "count"), [("mapped.py", "animals", 3), ("decorator.py", "seasons", 2)])
-def test_an_example_lands_its_videos(
-    file: str, folder: str, count: int, ends: Callable[[str], str], videos: Path
-) -> None:
+def test_example_saves_its_videos(file: str, folder: str, count: int, ends: Callable[[str], str], videos: Path) -> None:
     ends(file)
     assert len(list(videos.glob(f"{folder}/*.mp4"))) == count
 
 
-def test_the_daily_example_lands_a_video_each_day(ends: Callable[[str], str], videos: Path) -> None:
+def test_daily_example_saves_a_video_each_day(ends: Callable[[str], str], videos: Path) -> None:
     ends("daily.py")
     # The schedule may have made a run of its own beside the test's.
     assert list(videos.glob("weather/*.mp4"))

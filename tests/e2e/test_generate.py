@@ -1,4 +1,4 @@
-"""A video through the whole of Airflow: worker, triggerer, worker again, and a file at the end."""
+"""One video through a real Airflow: worker, triggerer, worker, file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def dag_file(dags_folder: Path) -> None:
     add_dag_file(DAG, dags_folder, "generate.py")
 
 
-def test_a_video_is_waited_for_without_a_process_and_saves(
+def test_operator_waits_without_a_process_and_saves(
     airflow: AirflowStack, patient_sandbox: SandboxProcess, videos: Path
 ) -> None:
     client = airflow.client
@@ -48,9 +48,9 @@ def test_a_video_is_waited_for_without_a_process_and_saves(
     assert client.wait_for_run("generate", run_id, timeout=400) == "success"
 
     result = client.xcom("generate", run_id, "video")
-    landed = videos / f"{request_id}.mp4"
+    saved = videos / f"{request_id}.mp4"
     assert result["request_id"] == request_id
-    assert result["path"] == f"file://{landed}"
-    assert landed.stat().st_size == result["size_bytes"]
+    assert result["path"] == f"file://{saved}"
+    assert saved.stat().st_size == result["size_bytes"]
     submitted = [entry for entry in patient_sandbox.requests() if run_id in entry["body"]["prompt"]]
     assert [entry["request_id"] for entry in submitted] == [request_id]

@@ -1,4 +1,4 @@
-"""Whatever is killed, and whenever: nothing is paid for twice, and nothing paid for is lost."""
+"""Processes are killed at every point: no request is paid twice, and no paid video is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def outcomes(
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: point.run_id)
-def test_killed_at(point: KillPoint, outcomes: dict[str, Outcome], videos: Path) -> None:
+def test_task_survives_a_kill_at_each_point(point: KillPoint, outcomes: dict[str, Outcome], videos: Path) -> None:
     outcome = outcomes[point.run_id]
 
     assert defects(outcome) == [], outcome.log
@@ -48,6 +48,6 @@ def test_killed_at(point: KillPoint, outcomes: dict[str, Outcome], videos: Path)
         assert "GrokVideoSensor" in outcome.log
 
 
-def test_nothing_half_written_is_left(outcomes: dict[str, Outcome], videos: Path) -> None:
+def test_killed_process_leaves_no_partial_file(outcomes: dict[str, Outcome], videos: Path) -> None:
     assert outcomes
     assert not list(videos.glob("**/*.part"))

@@ -1,4 +1,4 @@
-"""The rows of the design's tables that no kill reaches: retries after a refusal or a failure, and a person's clear."""
+"""Rows of the design's tables that no kill reaches: retries after a rejection or a failure, and clears."""
 
 from __future__ import annotations
 
@@ -64,40 +64,40 @@ def cleared(runs: VideoRuns) -> Callable[[str], VideoRun]:
         ("changed", "failed", 2, 1),
     ],
 )
-def test_an_automatic_retry(name: str, state: str, tries: int, submissions: int, runs: VideoRuns) -> None:
+def test_automatic_retry_resumes(name: str, state: str, tries: int, submissions: int, runs: VideoRuns) -> None:
     assert runs.first_end(name) == (state, tries, submissions)
 
 
-def test_a_resubmission_warns(runs: VideoRuns) -> None:
+def test_resubmission_logs_a_warning(runs: VideoRuns) -> None:
     assert "may have been accepted and billed; on_unknown_submission=resubmit" in runs["lost-resubmitted"].log(2)
 
 
-def test_a_generation_that_the_api_ended_is_named_when_it_is_submitted_again(runs: VideoRuns) -> None:
+def test_resubmission_names_the_failed_generation(runs: VideoRuns) -> None:
     for name in ("failed-once", "expired-once"):
         assert f"the earlier generation {runs[name].ids()[0]} has {name.split('-')[0]}" in runs[name].log(2)
 
 
-def test_a_failed_download_is_retried_as_a_download(runs: VideoRuns, videos: Path) -> None:
+def test_retry_after_a_failed_download_only_downloads(runs: VideoRuns, videos: Path) -> None:
     run = runs["download-fails"]
     [request_id] = run.ids()
     assert f"Resuming generation {request_id}; nothing is submitted" in run.log(2)
     assert (videos / f"{request_id}.mp4").exists()
 
 
-def test_a_changed_request_resumes_what_is_paid_for_and_says_so(runs: VideoRuns) -> None:
+def test_changed_request_resumes_and_warns(runs: VideoRuns) -> None:
     run = runs["changed"]
     assert f"differs from the one that was submitted as generation {run.ids()[0]}" in run.log(2)
     assert "clear this task" in run.log(2)
 
 
-def test_a_clear_after_a_lost_answer_submits_with_a_warning(cleared: Callable[[str], VideoRun]) -> None:
+def test_clear_after_an_unknown_outcome_submits_and_warns(cleared: Callable[[str], VideoRun]) -> None:
     run = cleared("lost")
     assert run.task()["state"] == "success"
     assert len(run.submissions()) == 2
     assert "may have been accepted and billed; the task was cleared to go on" in run.log(run.task()["try_number"])
 
 
-def test_a_clear_of_a_finished_task_makes_a_new_video(cleared: Callable[[str], VideoRun]) -> None:
+def test_clear_of_a_finished_task_submits(cleared: Callable[[str], VideoRun]) -> None:
     run = cleared("failed-once")
     assert run.task()["state"] == "success"
     assert len(run.submissions()) == 3

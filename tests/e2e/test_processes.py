@@ -1,4 +1,4 @@
-"""What the local stack starts can be stopped whole, whatever the processes themselves do."""
+"""All processes of the local stack can be stopped."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_killing_reaches_a_grandchild_in_its_own_group(tmp_path: Path) -> None:
     assert session_members(child.pid) == []
 
 
-def test_an_orphan_is_killed_after_its_parent_ended(tmp_path: Path) -> None:
+def test_orphan_process_is_killed(tmp_path: Path) -> None:
     child = start_family(tmp_path)
     os.kill(child.pid, signal.SIGKILL)
     wait_until(lambda: not child.is_running(), timeout=10, what="the parent to end")
@@ -52,7 +52,7 @@ def test_an_orphan_is_killed_after_its_parent_ended(tmp_path: Path) -> None:
     assert session_members(child.pid) == []
 
 
-def test_who_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+def test_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     child = start_family(tmp_path, "stubborn")
 
     child.stop(timeout=0.2)
@@ -60,7 +60,7 @@ def test_who_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert session_members(child.pid) == []
 
 
-def test_a_dead_component_shows_its_log(tmp_path: Path) -> None:
+def test_dead_component_shows_its_log(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "print('out of cheese'); raise SystemExit(3)"]
     child = Child("cheese", command, os.environ, tmp_path / "log", tmp_path)
     wait_until(lambda: not child.is_running(), timeout=10, what="cheese to end")
@@ -69,7 +69,7 @@ def test_a_dead_component_shows_its_log(tmp_path: Path) -> None:
         child.check()
 
 
-def test_killed_starter_takes_its_children_along(tmp_path: Path) -> None:
+def test_children_of_a_killed_process_end(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import os, sys, time
         from pathlib import Path
@@ -88,7 +88,7 @@ def test_killed_starter_takes_its_children_along(tmp_path: Path) -> None:
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
-def test_sigterm_unwinds_what_was_started(tmp_path: Path) -> None:
+def test_sigterm_stops_all_children(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import os, sys, time
         from pathlib import Path

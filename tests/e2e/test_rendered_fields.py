@@ -1,4 +1,4 @@
-"""What the page "Rendered Template" shows of a task whose prompt a function returns, at each moment of its life."""
+"""The page "Rendered Template" of a decorated task: while it waits, and after it ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fields_file(dags_folder: Path) -> None:
 def run(
     request: pytest.FixtureRequest, airflow: AirflowStack, patient_sandbox: SandboxProcess, fields_file: None
 ) -> Iterator[VideoRun]:
-    """Return a run whose generation has been submitted and goes on."""
+    """Return a run whose generation has been submitted and is pending."""
     name = f"run-of-{request.param.replace('_', '-')}"
     started = VideoRun(airflow, patient_sandbox, name, request.param, asked=HOSTILE).start()
     wait_until(started.ids, timeout=240, what="the submission")
@@ -47,7 +47,7 @@ def assert_shown(run: VideoRun) -> None:
     assert "deadbeef" not in json.dumps(fields)
 
 
-def test_the_prompt_is_shown_while_the_task_waits(run: VideoRun) -> None:
+def test_prompt_is_shown_while_the_task_waits(run: VideoRun) -> None:
     if run.dag_id == "fields_deferred":
         run.wait_for("deferred")
     wait_until(lambda: run.mark in shown(run).get("prompt", ""), timeout=60, what="the prompt")
@@ -56,7 +56,7 @@ def test_the_prompt_is_shown_while_the_task_waits(run: VideoRun) -> None:
     assert run.task()["state"] == ("deferred" if run.dag_id == "fields_deferred" else "running")
 
 
-def test_the_prompt_is_shown_after_success_and_was_sent_as_it_is(run: VideoRun) -> None:
+def test_prompt_is_shown_after_success_and_sent_unchanged(run: VideoRun) -> None:
     run.finish()
 
     assert run.wait()["state"] == "success"

@@ -60,7 +60,7 @@ def database(airflow: AirflowStack) -> Path:
     return path
 
 
-def test_the_search_finds_what_is_there(endings: VideoRuns, database: Path, airflow: AirflowStack) -> None:
+def test_search_finds_a_planted_secret(endings: VideoRuns, database: Path, airflow: AirflowStack) -> None:
     request_id = endings["failed"].ids()[0].encode()
 
     assert any(request_id in path.read_bytes() for path in files(airflow.home / "logs" / "tasks"))
@@ -69,7 +69,7 @@ def test_the_search_finds_what_is_there(endings: VideoRuns, database: Path, airf
     assert any(disguise in encoded for disguise in disguises("sk-e2e-0123456789abcdef"))
 
 
-def test_no_key_in_any_file(airflow: AirflowStack, videos: Path, api_key: str, wrong_key: str) -> None:
+def test_files_hold_no_key(airflow: AirflowStack, videos: Path, api_key: str, wrong_key: str) -> None:
     """Logs of tasks and of components, the database with its deleted rows, ledgers."""
     leaks = [
         path
@@ -80,13 +80,13 @@ def test_no_key_in_any_file(airflow: AirflowStack, videos: Path, api_key: str, w
     assert leaks == []
 
 
-def test_no_key_in_the_metadata_database(database: Path, api_key: str, wrong_key: str) -> None:
+def test_metadata_database_holds_no_key(database: Path, api_key: str, wrong_key: str) -> None:
     hidden = (*disguises(api_key), *disguises(wrong_key))
     leaks = [table for table, row in rows(database) if any(disguise in row for disguise in hidden)]
     assert leaks == []
 
 
-def test_no_key_through_the_api(ended: list[VideoRun], api_key: str) -> None:
+def test_airflow_api_returns_no_key(ended: list[VideoRun], api_key: str) -> None:
     """Rendered fields, XComs and logs as the UI shows them."""
     for run in ended:
         task = run.task()
@@ -94,7 +94,7 @@ def test_no_key_through_the_api(ended: list[VideoRun], api_key: str) -> None:
         assert api_key not in run.log(task["try_number"])
 
 
-def test_a_signed_url_is_in_the_result_alone(airflow: AirflowStack, videos: Path, database: Path) -> None:
+def test_signed_url_is_in_the_result_only(airflow: AirflowStack, videos: Path, database: Path) -> None:
     tables = {table for table, row in rows(database) if SIGNATURE.search(row)}
     # An asset's event carries the result object, too.
     assert tables <= {"xcom", "asset_event"}

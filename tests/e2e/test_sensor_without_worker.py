@@ -1,4 +1,4 @@
-"""A sensor whose wait begins, and if asked ends, in the triggerer."""
+"""A sensor that starts, and if asked ends, in the triggerer."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def was_on_a_worker(task: dict[str, Any]) -> bool:
     return bool(task["pid"] or task["hostname"])
 
 
-def test_a_wait_begins_and_ends_without_a_worker(airflow, sandbox):
+def test_sensor_needs_no_worker(airflow, sandbox):
     run = sensed(airflow, sandbox, "no-worker", "sense_without_worker", "A wait without a worker")
 
     task = run.task()
     assert (task["state"], was_on_a_worker(task)) == ("success", False)
-    # Airflow 3 stores what a trigger hands over as JSON text.
+    # Airflow 3 stores the XComs of a trigger as JSON text.
     result = json.loads(run.xcom())
     assert (result["request_id"], result["status"], result["duration"]) == (run.conf["request_id"], "done", 1)
     assert result["video_url"] is None
     assert 0 < result["elapsed_seconds"] < 120
 
 
-def test_a_bad_end_needs_no_worker_either_and_says_why(airflow, sandbox):
+def test_failed_sensor_needs_no_worker_and_says_why(airflow, sandbox):
     run = sensed(airflow, sandbox, "no-worker-moderated", "sense_without_worker", "A wait in vain #moderated")
 
     task = run.task()
@@ -63,7 +63,7 @@ def test_a_bad_end_needs_no_worker_either_and_says_why(airflow, sandbox):
     assert "was refused by content moderation" in run.log()
 
 
-def test_a_wait_that_began_without_a_worker_can_end_on_one(airflow, sandbox):
+def test_sensor_that_saves_ends_on_a_worker(airflow, sandbox):
     run = sensed(airflow, sandbox, "ends-on-worker", "sense_ended_by_worker", "A wait that ends on a worker")
 
     task = run.task()

@@ -1,4 +1,4 @@
-"""The local stack does what the tests of the provider rely on."""
+"""The local stack works as the other tests expect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ with DAG("toy_busy", schedule=None, start_date=datetime(2026, 1, 1)):
 """
 
 
-def test_a_running_task_can_be_killed(airflow: AirflowStack, dags_folder: Path) -> None:
+def test_running_task_can_be_killed(airflow: AirflowStack, dags_folder: Path) -> None:
     add_dag_file(BUSY, dags_folder, "busy.py")
     run_id = airflow.client.trigger("toy_busy")
     airflow.client.wait_for_task("toy_busy", run_id, "busy", "running", timeout=120)
@@ -43,7 +43,7 @@ def test_a_running_task_can_be_killed(airflow: AirflowStack, dags_folder: Path) 
         airflow.kill_task("toy_busy", run_id, "busy")
 
 
-def test_a_wait_survives_the_death_of_its_triggerer(
+def test_wait_survives_a_killed_triggerer(
     airflow: AirflowStack, patient_sandbox: SandboxProcess, tasks_file: None
 ) -> None:
     run = VideoRun(airflow, patient_sandbox, "outlives-triggerer", conf={"connection": "grokvideo_patient"}).start()
@@ -59,7 +59,7 @@ def test_a_wait_survives_the_death_of_its_triggerer(
     airflow.start("triggerer")
 
 
-def test_errors_say_what_is_wrong(airflow: AirflowStack, tasks_file: None) -> None:
+def test_errors_name_the_cause(airflow: AirflowStack, tasks_file: None) -> None:
     airflow.client.wait_for_dag("video")
     with pytest.raises(AirflowApiError) as error:
         airflow.client.run_state("video", "no-such-run")

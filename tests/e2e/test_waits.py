@@ -1,4 +1,4 @@
-"""Waiting: without a process in the triggerer, on the worker, mapped, in a sensor; and what the log says of it."""
+"""Waits in the triggerer, on a worker, of mapped tasks and of a sensor, and their logs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def polls(run: VideoRun) -> list[dict[str, object]]:
     return [poll for poll in run.sandbox.entries("polls") if poll["request_id"] in run.ids()]
 
 
-def test_a_sensor_waits_without_a_process_and_saves(
+def test_sensor_waits_without_a_process_and_saves(
     airflow: AirflowStack, patient_sandbox: SandboxProcess, videos: Path, long_waits: dict[str, VideoRun]
 ) -> None:
     run = VideoRun(airflow, patient_sandbox, "sensed", "video_sensed", conf=PATIENT, task_id="sense").start()
@@ -80,9 +80,7 @@ def test_each_mapped_task_resumes_its_own_generation(
         assert (videos / f"{by_prompt[word]}.mp4").exists()
 
 
-def test_the_log_tells_what_changes_and_once_a_minute_that_nothing_does(
-    long_waits: dict[str, VideoRun], dag_id: str
-) -> None:
+def test_changes_are_logged_once_and_silence_every_minute(long_waits: dict[str, VideoRun], dag_id: str) -> None:
     run = long_waits[dag_id]
     [request_id] = run.ids()
     run.sandbox.set_progress(request_id, 42)

@@ -1,4 +1,4 @@
-"""DAG runs that ask for one video each, and what can be seen of them from outside."""
+"""DAG runs with one video each, read through Airflow's API."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class VideoRuns(Mapping[str, VideoRun]):
 
 
 def add_dag_file(source: Path | str, folder: Path, name: str = "") -> None:
-    """Put a file, or the text of one, into a DAGs folder at one stroke: nobody parses half of it."""
+    """Put a file, or the text of one, into a DAGs folder atomically: Airflow never parses half of it."""
     text = source.read_text() if isinstance(source, Path) else source
     target = folder / (name or Path(source).name)
     target.parent.mkdir(exist_ok=True)

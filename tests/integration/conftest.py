@@ -1,12 +1,13 @@
-"""The sandbox as the API, and a server's certificate that nobody trusts unless told to."""
+"""What several files use: the sandbox as the API, a host of videos, an S3 store and a TLS certificate."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
-import json
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -15,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from airflow_provider_grokvideo.sandbox import Sandbox
+from tests.support.connections import connection
+from tests.support.video_hosts import Host
 
 KEY = "sandbox-key"
 
@@ -29,18 +32,39 @@ def _sandbox():
 def sandbox(_sandbox, monkeypatch):
     """The API, with no faults armed, behind the connection ``grokvideo_default``."""
     _sandbox.clear_faults()
-    extra = {"request_timeout": 2}
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_GROKVIDEO_DEFAULT",
-        json.dumps({"conn_type": "grokvideo", "host": _sandbox.base_url, "password": KEY, "extra": extra}),
-    )
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", connection(_sandbox.base_url, KEY, request_timeout=2))
     yield _sandbox
     _sandbox.clear_faults()
 
 
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """Return a host of videos that gives the answers of the test, to a single download."""
+    monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.ATTEMPTS", 1)
+    opened = Host()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Any]:
+    """Return an S3 filesystem with the bucket ``bucket``."""
+    s3fs = pytest.importorskip("s3fs", minversion="2023.1", reason="a current s3fs is needed to write to S3")
+    moto = pytest.importorskip("moto.server", reason="moto's server stands in for S3")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        filesystem = s3fs.S3FileSystem(key="k", secret="s", client_kwargs={"endpoint_url": f"http://{host}:{port}"})
+        filesystem.mkdir("bucket")
+        yield filesystem
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    """Return a CA file that nobody trusts yet, and a server's context with its certificate."""
+    """Return a CA file that is not trusted by default, and a server's context with its certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""The client of the local Airflow outlasts an API server that a busy machine makes refuse for a moment."""
+"""The client of the local Airflow repeats calls that a busy API server rejects."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ def test_call_is_repeated_while_the_server_is_busy(status: int, server: Server, 
     assert len(server.calls) == 3
 
 
-def test_call_ends_with_the_last_refusal(
-    server: Server, client: AirflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_call_fails_with_the_last_error(server: Server, client: AirflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(airflow_client, "REPEAT_FOR", 0.05)
     server.answers["GET"] = [LOCKED]
 
@@ -91,7 +89,7 @@ def test_call_ends_with_the_last_refusal(
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
-def test_call_that_is_wrong_is_not_repeated(status: int, server: Server, client: AirflowClient) -> None:
+def test_wrong_call_is_not_repeated(status: int, server: Server, client: AirflowClient) -> None:
     server.answers["GET"] = [(status, {})]
 
     with pytest.raises(AirflowApiError):
@@ -108,7 +106,7 @@ def test_call_that_is_wrong_is_not_repeated(status: int, server: Server, client:
         pytest.param([LOCKED, CONFLICT], id="started-by-the-refused-call"),
     ],
 )
-def test_run_is_started_once_it_can_be(answers: list[Answer], server: Server, client: AirflowClient) -> None:
+def test_run_starts_when_the_dag_is_ready(answers: list[Answer], server: Server, client: AirflowClient) -> None:
     server.answers = {"GET": [UNKNOWN, LOCKED, DAG], "POST": [*answers]}
 
     assert client.trigger("films", run_id="mine") == "mine"
@@ -125,7 +123,7 @@ def test_run_without_a_name_keeps_it_when_repeated(server: Server, client: Airfl
 
 
 @pytest.mark.parametrize("answer", [CONFLICT, (400, {"detail": "conf is no object"})])
-def test_run_that_is_refused_for_good_is_an_error(answer: Answer, server: Server, client: AirflowClient) -> None:
+def test_rejected_run_is_an_error(answer: Answer, server: Server, client: AirflowClient) -> None:
     server.answers = {"GET": [DAG], "POST": [answer]}
 
     with pytest.raises(AirflowApiError, match=str(answer[0])):
@@ -133,7 +131,7 @@ def test_run_that_is_refused_for_good_is_an_error(answer: Answer, server: Server
     assert started(server) == ["mine"]
 
 
-def test_run_that_never_starts_names_the_last_answer(
+def test_run_that_never_starts_shows_the_last_answer(
     server: Server, client: AirflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(airflow_client, "DAG_TIMEOUT", 0.05)

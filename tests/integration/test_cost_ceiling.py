@@ -1,21 +1,19 @@
-"""``max_cost_usd`` and prices, from the operator's side."""
+"""``max_cost_usd`` and prices of the operators."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from tests.integration.conftest import KEY
+from tests.support.connections import connection
 from tests.support.task_run import MemoryStore, TaskRun
+from tests.support.video_tasks import video_task
 
 
 def run(**kwargs: Any) -> TaskRun:
-    store = kwargs.pop("store", None) or MemoryStore()
-    fields = {"task_id": "task", "prompt": "A lake", "duration": 4, "poll_interval": 0.05, "timeout": 20, **kwargs}
-    return TaskRun(lambda: GrokVideoGenerateOperator(**fields), retries=2, store=store).run()
+    return video_task(retries=2, **{"duration": 4, **kwargs}).run()
 
 
 @pytest.fixture
@@ -23,15 +21,13 @@ def with_prices(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return what puts prices into the connection's extra."""
 
     def put(prices: Any) -> None:
-        extra = {"prices": prices}
-        connection = {"conn_type": "grokvideo", "host": sandbox.base_url, "password": KEY, "extra": extra}
-        monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
+        monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", connection(sandbox.base_url, KEY, prices=prices))
 
     return put
 
 
 @pytest.mark.parametrize("ceiling", [0.2, "0.20", 1])
-def test_what_the_ceiling_allows_is_submitted(ceiling: Any, sandbox: Any) -> None:
+def test_request_below_max_cost_is_submitted(ceiling: Any, sandbox: Any) -> None:
     assert run(max_cost_usd=ceiling).state == "success"
 
 
@@ -47,9 +43,7 @@ def test_what_the_ceiling_allows_is_submitted(ceiling: Any, sandbox: Any) -> Non
     ],
     ids=str,
 )
-def test_what_it_does_not_allow_is_refused_before_anything_is_sent(
-    fields: dict[str, Any], said: str, sandbox: Any
-) -> None:
+def test_request_above_max_cost_is_refused(fields: dict[str, Any], said: str, sandbox: Any) -> None:
     before = (len(sandbox.submissions), len(sandbox.refusals))
 
     task = run(**fields)
@@ -59,7 +53,7 @@ def test_what_it_does_not_allow_is_refused_before_anything_is_sent(
     assert (len(sandbox.submissions), len(sandbox.refusals)) == before
 
 
-def test_what_is_paid_for_is_resumed_whatever_the_ceiling(sandbox: Any) -> None:
+def test_resume_ignores_max_cost(sandbox: Any) -> None:
     store, before = MemoryStore(), len(sandbox.submissions)
     sandbox.fault("poll", "bare_id", times=None)
     assert "is not done after 0.3 s" in str(run(store=store, timeout=0.3).error)
@@ -71,7 +65,7 @@ def test_what_is_paid_for_is_resumed_whatever_the_ceiling(sandbox: Any) -> None:
     assert len(sandbox.submissions) == before + 1
 
 
-def test_the_connections_prices_go_before_the_list(with_prices: Any, sandbox: Any) -> None:
+def test_connection_prices_override_the_list(with_prices: Any, sandbox: Any) -> None:
     with_prices({"grok-imagine-video": {"480p": 0.01}})
     assert run(max_cost_usd=0.04).state == "success"
 
@@ -80,14 +74,14 @@ def test_the_connections_prices_go_before_the_list(with_prices: Any, sandbox: An
     assert "up to 4.00 USD" in str(task.error)
 
 
-def test_the_configurations_prices_go_before_the_list(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configured_prices_override_the_list(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__PRICES", '{"grok-imagine-video": {"480p": 0.01}}')
 
     assert run(max_cost_usd=0.04).state == "success"
 
 
 @pytest.mark.parametrize("prices", ["cheap", "[1]", {"model": {}}], ids=str)
-def test_prices_that_are_none_are_refused_before_anything_is_sent(prices: Any, with_prices: Any, sandbox: Any) -> None:
+def test_invalid_prices_are_refused(prices: Any, with_prices: Any, sandbox: Any) -> None:
     before = len(sandbox.submissions)
     with_prices(prices)
 

@@ -1,4 +1,4 @@
-"""Whole DAGs in a real Airflow: what is rendered, shown and sent, and the sensor in each of its modes."""
+"""Whole DAGs in a real Airflow: rendered fields, sent prompts, and every mode of the sensor."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo.sandbox import Sandbox
+from tests.support.connections import connection
 from tests.support.dag_runs import run_dags
 
 pytestmark = pytest.mark.timeout(900)
@@ -44,12 +45,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Return what came of all DAGs."""
     home = tmp_path_factory.mktemp("airflow")
     with Sandbox(api_key="sandbox-key", render_seconds=1) as sandbox:
-        connection = {"conn_type": "grokvideo", "host": sandbox.base_url, "password": "sandbox-key"}
-        found = run_dags(home, DAGS, AIRFLOW_CONN_GROKVIDEO_DEFAULT=json.dumps(connection), SEEN=str(home / "seen.txt"))
+        default = connection(sandbox.base_url, sandbox.api_key)
+        found = run_dags(home, DAGS, AIRFLOW_CONN_GROKVIDEO_DEFAULT=default, SEEN=str(home / "seen.txt"))
         yield Runs(home, [one["body"]["prompt"] for one in sandbox.submissions], found)
 
 
-def test_what_a_function_returns_is_sent_and_shown_as_it_is(runs: Runs) -> None:
+def test_returned_prompt_is_sent_and_shown_unchanged(runs: Runs) -> None:
     assert runs.states("verbatim") == {"success"}
     for name, task in runs["verbatim"].items():
         prompt = f"{name.split('_')[0]} {HOSTILE}"
@@ -57,7 +58,7 @@ def test_what_a_function_returns_is_sent_and_shown_as_it_is(runs: Runs) -> None:
         assert runs.prompts.count(prompt) == 2
 
 
-def test_data_of_other_tasks_is_not_rendered_and_templates_of_the_author_are(runs: Runs) -> None:
+def test_only_templates_of_the_author_are_rendered(runs: Runs) -> None:
     tasks = runs["upstream"]
     described = f"{HOSTILE} in upstream {HOSTILE}"
 
@@ -77,7 +78,7 @@ def test_data_of_other_tasks_is_not_rendered_and_templates_of_the_author_are(run
     assert tasks["by_field[0]"]["fields"]["prompt"] == "nested upstream"
 
 
-def test_the_key_and_signatures_are_in_no_rendered_field(runs: Runs) -> None:
+def test_rendered_fields_hold_no_key_or_signature(runs: Runs) -> None:
     shown = json.dumps([task["fields"] for tasks in runs.values() for task in tasks.values()])
 
     assert len(shown) > 10_000
@@ -96,7 +97,7 @@ def test_signed_urls_are_masked_in_all_fields(runs: Runs) -> None:
         assert fields["extra"] == {"x": [MASKED]}
 
 
-def test_hooks_callbacks_and_subclasses_see_plain_values(runs: Runs) -> None:
+def test_hooks_and_callbacks_see_plain_values(runs: Runs) -> None:
     assert {(what, name.split("_")[0]) for what, name, *_ in runs.seen} >= {
         ("pre_execute", "single"),
         ("pre_execute", "mapped"),
@@ -108,13 +109,13 @@ def test_hooks_callbacks_and_subclasses_see_plain_values(runs: Runs) -> None:
     assert [values for *_, image, extra in runs.seen if (values := (image, extra)) != (SIGNED, {"x": [SIGNED]})] == []
 
 
-def test_the_prompt_is_shown_where_the_generation_fails(runs: Runs) -> None:
+def test_prompt_is_shown_after_a_failure(runs: Runs) -> None:
     assert runs.states("moderated") == {"failed"}
     for task in runs["moderated"].values():
         assert task["fields"]["prompt"] == "A film in vain #moderated"
 
 
-def test_the_sensor_has_the_same_result_in_every_mode(runs: Runs) -> None:
+def test_sensor_result_is_the_same_in_every_mode(runs: Runs) -> None:
     tasks = {name.removesuffix("[-1]"): task for name, task in runs["senses"].items()}
     submitted = tasks.pop("submit")["result"]["request_id"]
 
@@ -132,11 +133,11 @@ def test_the_sensor_has_the_same_result_in_every_mode(runs: Runs) -> None:
     ("dag_id", "state"),
     [("senses_failed", "failed"), ("senses_soft_fail", "skipped"), ("senses_never_fail", "skipped")],
 )
-def test_an_empty_id_ends_the_sensor_as_its_arguments_say(dag_id: str, state: str, runs: Runs) -> None:
+def test_empty_id_follows_soft_fail(dag_id: str, state: str, runs: Runs) -> None:
     assert {name: task["state"] for name, task in runs[dag_id].items()} == {f"{mode}[-1]": state for mode in MODES}
 
 
-def test_the_log_says_why_and_for_how_long(runs: Runs) -> None:
+def test_log_says_why_and_how_long(runs: Runs) -> None:
     assert "the XCom that it comes from was not found" in runs.log
     assert "in the triggerer, 60 s at most" in runs.log
     assert "in mode reschedule: 0.5 s between polls" in runs.log

@@ -1,4 +1,4 @@
-"""``@task.grok_video``: what the function may return, and how the task maps, overrides, renders and resumes."""
+"""``@task.grok_video``: return values, mapping, overrides, rendering and resumption."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sent(sandbox: Any, task_run: TaskRun) -> dict[str, Any]:
     return {"kind": one["kind"], **one["body"]}
 
 
-def test_the_decorator_is_found_by_its_name() -> None:
+def test_decorator_is_found_by_its_name() -> None:
     with DAG("named", schedule=None, start_date=datetime(2026, 1, 1)):
 
         @task.grok_video(duration=3)
@@ -51,7 +51,7 @@ def test_the_decorator_is_found_by_its_name() -> None:
     assert (operator.task_id, operator.duration) == ("film", 3)
 
 
-def test_a_text_is_the_prompt(sandbox: Any, tmp_path: Path) -> None:
+def test_returned_text_is_the_prompt(sandbox: Any, tmp_path: Path) -> None:
     done = run(lambda: "A lake in a text", aspect_ratio="1:1", output_path=f"file://{tmp_path}/")
 
     assert done.state == "success", done.error
@@ -60,14 +60,14 @@ def test_a_text_is_the_prompt(sandbox: Any, tmp_path: Path) -> None:
     assert Path(done.result["path"].removeprefix("file://")).stat().st_size == done.result["size_bytes"]
 
 
-def test_a_dict_overrides_what_the_decorator_says(sandbox: Any) -> None:
+def test_returned_dict_overrides_decorator_arguments(sandbox: Any) -> None:
     done = run(lambda: {"prompt": "A lake in a dict", "duration": 2}, aspect_ratio="1:1")
 
     body = sent(sandbox, done)
     assert (body["prompt"], body["duration"], body["aspect_ratio"]) == ("A lake in a dict", 2, "1:1")
 
 
-def test_a_dict_may_ask_for_an_edit(sandbox: Any) -> None:
+def test_returned_dict_can_request_an_edit(sandbox: Any) -> None:
     video = run(lambda: "A lake").result["video_url"]
     done = run(lambda: {"kind": "edit", "prompt": "Let it snow", "video": video, "duration": None})
 
@@ -75,7 +75,7 @@ def test_a_dict_may_ask_for_an_edit(sandbox: Any) -> None:
     assert sent(sandbox, done)["kind"] == "edit"
 
 
-def test_a_request_stands_as_it_is(sandbox: Any) -> None:
+def test_returned_request_is_sent_unchanged(sandbox: Any) -> None:
     done = run(lambda: VideoRequest(prompt="A lake as a request", duration=2), aspect_ratio="1:1", resolution="720p")
 
     body = sent(sandbox, done)
@@ -104,7 +104,7 @@ def test_a_request_stands_as_it_is(sandbox: Any) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_return_fails_before_anything_is_sent(returned: Any, said: str, sandbox: Any) -> None:
+def test_invalid_return_value_is_refused(returned: Any, said: str, sandbox: Any) -> None:
     before = len(sandbox.submissions)
 
     def film() -> Any:
@@ -117,7 +117,7 @@ def test_a_wrong_return_fails_before_anything_is_sent(returned: Any, said: str, 
     assert len(sandbox.submissions) == before
 
 
-def test_an_error_of_the_function_is_its_own_and_is_retried(sandbox: Any) -> None:
+def test_function_error_is_raised_and_retried(sandbox: Any) -> None:
     before = len(sandbox.submissions)
 
     def film() -> str:
@@ -130,7 +130,7 @@ def test_an_error_of_the_function_is_its_own_and_is_retried(sandbox: Any) -> Non
     assert len(sandbox.submissions) == before
 
 
-def test_the_decorator_takes_no_prompt() -> None:
+def test_decorator_refuses_a_prompt() -> None:
     assert "@task.grok_video takes no prompt" in str(run(lambda: "A lake", prompt="Another").error)
 
 
@@ -146,7 +146,7 @@ def rendered(function: Callable[..., Any], *args: Any, context: dict[str, Any], 
     return operator, context
 
 
-def test_templates_of_the_author_are_rendered_and_the_prompt_is_not() -> None:
+def test_returned_prompt_is_not_rendered() -> None:
     def film(animal: str, place: str) -> dict[str, Any]:
         return {"prompt": f"A {animal} in {place}, {{{{ run_label }}}}"}
 
@@ -174,7 +174,7 @@ def test_templates_of_the_author_are_rendered_and_the_prompt_is_not() -> None:
     ],
     ids=["text", "mapping", "request"],
 )
-def test_what_the_function_returns_is_sent_as_it_is(returned: Any, sandbox: Any) -> None:
+def test_returned_prompt_is_sent_unchanged(returned: Any, sandbox: Any) -> None:
     done = run(lambda: returned)
 
     assert done.state == "success", done.error
@@ -184,7 +184,7 @@ def test_what_the_function_returns_is_sent_as_it_is(returned: Any, sandbox: Any)
     assert str(body.get("deep", HOSTILE)).count("{{ run_label }}") == 1
 
 
-def test_the_prompt_is_passed_on_to_where_it_is_shown_without_signatures(sandbox: Any) -> None:
+def test_rendered_prompt_holds_no_signature(sandbox: Any) -> None:
     done = run(lambda: "A film like https://a.example/x.png?sig=deadbeef")
 
     assert done.state == "success", done.error
@@ -192,7 +192,7 @@ def test_the_prompt_is_passed_on_to_where_it_is_shown_without_signatures(sandbox
     assert sent(sandbox, done)["prompt"] == "A film like https://a.example/x.png?sig=deadbeef"
 
 
-def test_a_retry_resumes_what_the_function_asked_for_before(sandbox: Any) -> None:
+def test_retry_resumes_the_first_returned_request(sandbox: Any) -> None:
     store, calls = MemoryStore(), []
     sandbox.fault("poll", "bare_id", times=None, prompt_contains="A lake that is resumed")
 
@@ -210,9 +210,7 @@ def test_a_retry_resumes_what_the_function_asked_for_before(sandbox: Any) -> Non
     assert len([one for one in sandbox.submissions if one["body"]["prompt"] == "A lake that is resumed"]) == 1
 
 
-def test_a_retry_that_asks_for_something_else_resumes_what_is_paid_for(
-    sandbox: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_retry_with_another_return_value_resumes(sandbox: Any, caplog: pytest.LogCaptureFixture) -> None:
     store = MemoryStore()
     sandbox.fault("poll", "bare_id", times=None, prompt_contains="A lake, first")
     old = run(lambda: "A lake, first", store=store, timeout=0.3).xcoms["request_id"]
@@ -226,7 +224,7 @@ def test_a_retry_that_asks_for_something_else_resumes_what_is_paid_for(
     assert "clear this task" in caplog.text
 
 
-def test_it_is_mapped_and_made_partial_and_overridden() -> None:
+def test_decorator_supports_mapping_partial_and_override() -> None:
     with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
 
         @task.grok_video(duration=3, output_path="s3://bucket/")
@@ -242,7 +240,7 @@ def test_it_is_mapped_and_made_partial_and_overridden() -> None:
     assert (long.duration, long.output_path) == (15, "s3://bucket/")
 
 
-def test_each_mapped_task_asks_for_its_own(sandbox: Any) -> None:
+def test_mapped_tasks_submit_their_own_requests(sandbox: Any) -> None:
     def film(season: str) -> str:
         return f"An oak in {season}"
 

@@ -1,4 +1,4 @@
-"""What a slow, large or broken API can do to one exchange, with either client: nothing beyond its bounds."""
+"""Slow, large and broken responses stay within the limits of both clients."""
 
 from __future__ import annotations
 
@@ -26,24 +26,19 @@ from airflow_provider_grokvideo.exceptions import (
     SubmissionUnknownError,
     TransportError,
 )
+from tests.support import clients
+from tests.support.clients import submit
 from tests.support.raw_server import CLOSE, HOLD, RESET, STALL, RawServer, drip, repeat, response
 
 KEY = "sk-Zq81xTopSecretKey0042"
-PROMPT = VideoRequest(prompt="A red fox in the snow", duration=1)
 GOOD = response(200, {"request_id": "r1", "status": "pending", "data": []})
 SECONDS = 1.0
 GUARD = 30.0
 """Seconds after which an exchange counts as unbounded: what drips here does so for longer, or for ever."""
 
 
-def submit(settings: Settings) -> Any:
-    with GrokVideoClient(settings) as client:
-        return client.submit(PROMPT)
-
-
 def poll(settings: Settings) -> Any:
-    with GrokVideoClient(settings) as client:
-        return client.get_generation("r1").request_id
+    return clients.poll(settings, "r1").request_id
 
 
 def models(settings: Settings) -> Any:
@@ -52,11 +47,7 @@ def models(settings: Settings) -> Any:
 
 
 def apoll(settings: Settings) -> Any:
-    async def ask() -> Any:
-        async with shared_client(settings) as client:
-            return (await client.get_generation("r1")).request_id
-
-    return asyncio.run(ask())
+    return clients.apoll(settings, "r1").request_id
 
 
 ALL = [submit, poll, models, apoll]
@@ -143,7 +134,7 @@ def test_tls_handshake_has_the_same_deadline(ask: Callable[[Settings], Any]) -> 
     assert ask is not submit or error.delivered is False
 
 
-def test_server_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_reads_nothing_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "MIN_UPLOAD_SPEED", 1024**3)
     image = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(10 * 1024**2)).decode()
     with RawServer([STALL], reads=False) as server, GrokVideoClient(settings_for(server)) as client:
@@ -188,7 +179,7 @@ def test_compressed_response_is_read(ask: Callable[[Settings], Any]) -> None:
         assert b"\r\naccept-encoding: identity\r\n" in server.requests[0].lower()
 
 
-def test_large_refusal_is_still_a_refusal() -> None:
+def test_large_rejection_is_still_a_rejection() -> None:
     with RawServer([b"HTTP/1.1 400 No\r\nContent-Length: 500000000\r\n\r\n", *[MIB] * 50]) as server:
         assert type(failure(submit, settings_for(server))) is RequestRejectedError
 
@@ -238,9 +229,7 @@ LOCATIONS = [b"http://[", b"\xff\xfe", b"//", b"http://h:99999999/", b"http://\x
 @all_clients
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("location", LOCATIONS, ids=range(len(LOCATIONS)))
-def test_redirect_is_not_followed_and_its_target_not_parsed(
-    location: bytes, status: int, ask: Callable[[Settings], Any]
-) -> None:
+def test_redirect_is_not_followed(location: bytes, status: int, ask: Callable[[Settings], Any]) -> None:
     with RawServer([b"HTTP/1.1 %d X\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n" % (status, location)]) as server:
         error = failure(ask, settings_for(server))
         assert len(server.requests) == 1

@@ -1,8 +1,7 @@
-"""Two hundred random sequences of faults: no duplicate charge and no lost video in any of them."""
+"""Two hundred random sequences of faults: no double charge, no lost video."""
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from airflow_provider_grokvideo import submission
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sandbox import Sandbox
+from tests.support.connections import connection
 from tests.support.task_run import MemoryStore, TaskRun
 
 SUBMIT_FAULTS = (
@@ -26,6 +26,7 @@ SUBMIT_FAULTS = (
     "slow_after_accept",
     "slow_before_accept",
 )
+
 POLL_FAULTS = (
     "rate_limited",
     "server_error",
@@ -78,17 +79,8 @@ def sandbox():
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, sandbox):
     """Shorten pauses and poll every few milliseconds, without a change of decisions."""
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_GROKVIDEO_DEFAULT",
-        json.dumps(
-            {
-                "conn_type": "grokvideo",
-                "host": sandbox.base_url,
-                "password": sandbox.api_key,
-                "extra": {"request_timeout": 0.5, "max_requests_per_second": 1000},
-            }
-        ),
-    )
+    limits = {"request_timeout": 0.5, "max_requests_per_second": 1000}
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", connection(sandbox.base_url, sandbox.api_key, **limits))
     monkeypatch.setattr(submission.time, "sleep", lambda seconds: None)
     monkeypatch.setattr("airflow_provider_grokvideo.utils.retries.PAUSE", 0.001)
 

@@ -1,4 +1,4 @@
-"""What OpenLineage hears of a task, through the extractor that Airflow's OpenLineage provider uses."""
+"""OpenLineage events of a task, by the extractor of Airflow's OpenLineage provider."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_datasets_are_named_without_secrets(uri: str, named: tuple[str, str]) ->
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_a_saved_video_is_reported_with_its_image(deferrable: bool, sandbox: Any, tmp_path: Path) -> None:
+def test_saved_video_is_reported_with_its_image(deferrable: bool, sandbox: Any, tmp_path: Path) -> None:
     reported = Reported(
         prompt="A lake", image=str(LAKE), duration=1, deferrable=deferrable, output_path=f"file://{tmp_path}/"
     )
@@ -95,7 +95,7 @@ def test_a_saved_video_is_reported_with_its_image(deferrable: bool, sandbox: Any
     assert reported.facet == {key: result[key] for key in ("request_id", "status", "model", "duration", "cost_usd")}
 
 
-def test_images_that_are_data_are_no_datasets(sandbox: Any) -> None:
+def test_data_uris_are_no_datasets(sandbox: Any) -> None:
     uri = "data:image/png;base64,iVBORw0KGgo="
     reported = Reported(prompt="A lake", reference_images=[uri, str(LAKE)], duration=1)
 
@@ -116,13 +116,13 @@ def test_images_that_are_data_are_no_datasets(sandbox: Any) -> None:
         (5, []),
     ],
 )
-def test_inputs_are_datasets_without_content_and_secrets(media: Any, named: list[tuple[str, str]]) -> None:
+def test_input_datasets_hold_no_content_or_secret(media: Any, named: list[tuple[str, str]]) -> None:
     operator = SimpleNamespace(image=media, reference_images=[media], video=None)
 
     assert [(one.namespace, one.name) for one in lineage_of(operator, {}).inputs] == named * 2
 
 
-def test_an_edit_reads_its_video(sandbox: Any) -> None:
+def test_edit_reports_its_source_video(sandbox: Any) -> None:
     made = Reported(prompt="A lake", duration=1)
     video = made.task.result["video_url"]
     reported = Reported(GrokVideoEditOperator, prompt="Let it snow", video=video)
@@ -132,7 +132,7 @@ def test_an_edit_reads_its_video(sandbox: Any) -> None:
 
 
 @pytest.mark.parametrize(("tag", "status"), [("#moderated", "moderated"), ("#failed", "failed")])
-def test_a_failure_is_reported_with_its_cost(tag: str, status: str, sandbox: Any) -> None:
+def test_failure_reports_its_cost(tag: str, status: str, sandbox: Any) -> None:
     reported = Reported(prompt=f"A crowd {tag}", duration=1)
 
     assert reported.outputs == []
@@ -141,13 +141,13 @@ def test_a_failure_is_reported_with_its_cost(tag: str, status: str, sandbox: Any
     assert reported.facet.get("cost_usd") == reported.task.xcoms["outcome"]["cost_usd"]
 
 
-def test_a_task_that_did_not_wait_or_never_submitted(sandbox: Any) -> None:
+def test_pending_and_refused_tasks_are_reported(sandbox: Any) -> None:
     assert Reported(prompt="A lake", duration=1, wait_for_completion=False).facet["status"] == "pending"
     refused = Reported(prompt="A lake", duration=99)
     assert (refused.task.state, refused.lineage.run_facets) == ("failed", {})
 
 
-def test_a_result_that_is_returned_again_is_reported_again(sandbox: Any, tmp_path: Path) -> None:
+def test_returned_result_is_reported_again(sandbox: Any, tmp_path: Path) -> None:
     store = MemoryStore()
     first = Reported(prompt="A lake again", duration=1, output_path=f"file://{tmp_path}/", store=store)
     again = Reported(prompt="A lake again", duration=1, output_path=f"file://{tmp_path}/", store=store)
@@ -156,7 +156,7 @@ def test_a_result_that_is_returned_again_is_reported_again(sandbox: Any, tmp_pat
     assert (again.outputs, again.facet) == (first.outputs, first.facet)
 
 
-def test_the_sensor_reports_what_it_landed(sandbox: Any, tmp_path: Path) -> None:
+def test_sensor_reports_its_saved_video(sandbox: Any, tmp_path: Path) -> None:
     submitted = Reported(prompt="A lake", duration=1, wait_for_completion=False)
     reported = Reported(
         GrokVideoSensor, request_id=submitted.task.result["request_id"], output_path=f"file://{tmp_path}/lake.mp4"
@@ -167,7 +167,7 @@ def test_the_sensor_reports_what_it_landed(sandbox: Any, tmp_path: Path) -> None
     assert reported.facet["request_id"] == submitted.task.result["request_id"]
 
 
-def test_nothing_of_openlineage_is_imported_unless_it_asks() -> None:
+def test_openlineage_is_imported_on_demand_only() -> None:
     code = (
         "import sys, airflow_provider_grokvideo.operators.grokvideo, airflow_provider_grokvideo.sensors.grokvideo;"
         "print([name for name in sys.modules if name.startswith(('openlineage', 'airflow.providers.openlineage.e'))])"

@@ -1,4 +1,4 @@
-"""What is counted of a task, under the names that docs/metrics.md gives."""
+"""Metrics of a task, under the names of docs/metrics.md."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOper
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from airflow_provider_grokvideo.utils import metrics, retries
 from tests.support.task_run import MemoryStore, TaskRun
+from tests.support.video_tasks import video_task
 
 
 class Stats:
@@ -37,15 +38,8 @@ def stats(monkeypatch: pytest.MonkeyPatch) -> Stats:
     return stand_in
 
 
-def task(kind: type = GrokVideoGenerateOperator, **kwargs: Any) -> TaskRun:
-    fields = {"task_id": "task", "poll_interval": 0.05, "timeout": 20, **kwargs}
-    if kind is GrokVideoGenerateOperator:
-        fields = {"prompt": "A lake", "duration": 1, **fields}
-    return TaskRun(lambda: kind(**fields), retries=kwargs.pop("retries", 0))
-
-
-def test_a_video_is_counted_with_its_time_polls_and_cost(stats: Stats, sandbox: Any) -> None:
-    run = task(duration=2).run()
+def test_video_counts_time_polls_and_cost(stats: Stats, sandbox: Any) -> None:
+    run = video_task(duration=2).run()
 
     polls = run.events[0]["polls"]
     assert polls >= 1
@@ -54,8 +48,8 @@ def test_a_video_is_counted_with_its_time_polls_and_cost(stats: Stats, sandbox: 
     assert timedelta(0) < seconds < timedelta(seconds=20)
 
 
-def test_a_wait_on_the_worker_is_counted_alike(stats: Stats, sandbox: Any) -> None:
-    task(deferrable=False).run()
+def test_wait_on_the_worker_counts_the_same(stats: Stats, sandbox: Any) -> None:
+    video_task(deferrable=False).run()
 
     assert {name: stats.counts[name] for name in ("submitted", "finished.done", "cost_micro_usd")} == {
         "submitted": 1,
@@ -66,28 +60,28 @@ def test_a_wait_on_the_worker_is_counted_alike(stats: Stats, sandbox: Any) -> No
 
 
 @pytest.mark.parametrize("state", ["moderated", "failed", "expired"])
-def test_a_failure_is_counted_by_its_state_and_with_its_cost(state: str, stats: Stats, sandbox: Any) -> None:
-    run = task(prompt=f"A crowd #{state}").run()
+def test_failure_counts_state_and_cost(state: str, stats: Stats, sandbox: Any) -> None:
+    run = video_task(prompt=f"A crowd #{state}").run()
 
     cost = run.xcoms["outcome"]["cost_usd"]
     assert (stats.counts["submitted"], stats.counts[f"finished.{state}"], stats.counts["finished.done"]) == (1, 1, 0)
     assert stats.counts["cost_micro_usd"] == int(float(cost or 0) * 1_000_000)
 
 
-def test_a_submission_that_nobody_can_tell_of(stats: Stats, sandbox: Any) -> None:
+def test_unknown_outcome_is_counted(stats: Stats, sandbox: Any) -> None:
     sandbox.fault("submit", "close_after_accept")
-    task().run()
+    video_task().run()
 
     assert stats.counts == {"unknown_submission": 1}
 
 
-def test_a_refused_request_counts_nothing(stats: Stats, sandbox: Any) -> None:
-    task(duration=99).run()
+def test_refused_request_counts_nothing(stats: Stats, sandbox: Any) -> None:
+    video_task(duration=99).run()
 
     assert stats.counts == {}
 
 
-def test_what_a_retry_resumes_is_counted_once(
+def test_resumed_generation_is_counted_once(
     stats: Stats, sandbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "ATTEMPTS", 1)
@@ -106,24 +100,24 @@ def test_what_a_retry_resumes_is_counted_once(
     assert len(stats.times["generation_seconds"]) == 1
 
 
-def test_the_sensor_counts_what_it_waits_for(stats: Stats, sandbox: Any) -> None:
-    request_id = task(wait_for_completion=False).run().result["request_id"]
+def test_sensor_counts_its_generation(stats: Stats, sandbox: Any) -> None:
+    request_id = video_task(wait_for_completion=False).run().result["request_id"]
     assert stats.counts == {"submitted": 1}
 
-    task(GrokVideoSensor, request_id=request_id).run()
+    video_task(GrokVideoSensor, request_id=request_id).run()
 
     assert (stats.counts["finished.done"], stats.counts["cost_micro_usd"]) == (1, 50_000)
 
 
 @pytest.mark.parametrize("state", ["evil.name|1", "\ud800", ""])
-def test_no_text_of_the_api_is_in_the_name_of_a_metric(stats: Stats, state: str) -> None:
+def test_metric_names_hold_no_api_text(stats: Stats, state: str) -> None:
     metrics.finished(Generation("r", state), 1.0)  # type: ignore[arg-type]
 
     assert dict(stats.counts) == {"finished.other": 1}
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, 1e300])
-def test_time_that_is_none_fails_no_task(stats: Stats, seconds: float) -> None:
+def test_invalid_time_does_not_fail_the_task(stats: Stats, seconds: float) -> None:
     metrics.finished(Generation("r", "done"), seconds)
 
     assert len(stats.times["generation_seconds"]) == 1

@@ -1,9 +1,8 @@
-"""How soon a deferred task may go on: a real trigger against the sandbox, as the triggerer and as dag.test() run it."""
+"""The minimum time of a deferral: a real trigger, as the triggerer and as dag.test() run it."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import Any
 
@@ -15,6 +14,7 @@ from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.triggers import grokvideo as triggers
 from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoSensorTrigger, GrokVideoTrigger
 from airflow_provider_grokvideo.utils.deferral import min_deferral
+from tests.support.connections import connection
 
 HOLD = 1.0
 FOREVER = 3600.0
@@ -52,7 +52,7 @@ async def fire(trigger: GrokVideoTrigger) -> tuple[Any, float]:
         pytest.param("grokvideo_missing", 60, "error", id="no-connection"),
     ],
 )
-async def test_triggerer_holds_every_event(
+async def test_trigger_delays_every_early_event(
     finished: str, monkeypatch: pytest.MonkeyPatch, conn_id: str, wait: float, status: str
 ) -> None:
     monkeypatch.setattr(triggers, "min_deferral", lambda: HOLD)
@@ -64,11 +64,10 @@ async def test_triggerer_holds_every_event(
     assert seconds >= HOLD
 
 
-async def test_timeout_before_the_hold_is_held_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_early_timeout_is_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triggers, "min_deferral", lambda: HOLD)
     with Sandbox(render_seconds=600) as slow:
-        connection = {"conn_type": "grokvideo", "host": slow.base_url, "password": slow.api_key}
-        monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_SLOW", json.dumps(connection))
+        monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_SLOW", connection(slow.base_url, slow.api_key))
         request_id = GrokVideoHook("grokvideo_slow").submit(VideoRequest(prompt="slow"))
         trigger = in_triggerer(GrokVideoTrigger("grokvideo_slow", request_id, 0.01, time.time() + 0.05))
 
@@ -78,7 +77,7 @@ async def test_timeout_before_the_hold_is_held_too(monkeypatch: pytest.MonkeyPat
     assert seconds >= HOLD
 
 
-async def test_wait_longer_than_the_hold_is_not_prolonged(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_wait_is_not_delayed(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeps: list[float] = []
     sleep = asyncio.sleep
 
@@ -108,9 +107,7 @@ async def test_wait_longer_than_the_hold_is_not_prolonged(sandbox: Sandbox, monk
         ),
     ],
 )
-async def test_nothing_is_held_where_no_scheduler_can_mistake_it(
-    finished: str, monkeypatch: pytest.MonkeyPatch, trigger: Any
-) -> None:
+async def test_only_a_running_triggerer_delays(finished: str, monkeypatch: pytest.MonkeyPatch, trigger: Any) -> None:
     monkeypatch.setattr(triggers, "min_deferral", lambda: FOREVER)
 
     event, _ = await fire(trigger(finished))
@@ -119,7 +116,7 @@ async def test_nothing_is_held_where_no_scheduler_can_mistake_it(
 
 
 @pytest.mark.parametrize(("heartbeat", "seconds"), [(None, 10.0), ("1", 6.0), ("30", 35.0)])
-def test_hold_covers_the_heartbeat_of_the_workers(
+def test_delay_covers_the_worker_heartbeat(
     monkeypatch: pytest.MonkeyPatch, heartbeat: str | None, seconds: float
 ) -> None:
     monkeypatch.delenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", raising=False)

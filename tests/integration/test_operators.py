@@ -1,12 +1,10 @@
-"""The operators, sensor and decorator against the sandbox, attempt by attempt."""
+"""The operators against the sandbox, attempt by attempt."""
 
 from __future__ import annotations
 
-import base64
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -15,11 +13,11 @@ from airflow_provider_grokvideo.exceptions import GenerationTimeoutError
 from airflow_provider_grokvideo.operators.grokvideo import (
     GrokVideoEditOperator,
     GrokVideoExtendOperator,
-    GrokVideoGenerateOperator,
 )
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from tests.integration.conftest import KEY
 from tests.support.task_run import MemoryStore, TaskRun
+from tests.support.video_tasks import submissions_of, video_task
 
 RESULT_KEYS = {
     "request_id",
@@ -36,40 +34,27 @@ RESULT_KEYS = {
 }
 
 
-def generate(**kwargs: Any) -> GrokVideoGenerateOperator:
-    return GrokVideoGenerateOperator(
-        **{"task_id": "generate", "prompt": "A lake", "duration": 1, "poll_interval": 0.05, "timeout": 20, **kwargs}
-    )
-
-
-def run(kind: type = GrokVideoGenerateOperator, *, retries: int = 0, store: Any = None, **kwargs: Any) -> TaskRun:
-    defaults = {"task_id": "task", "prompt": "A lake", "poll_interval": 0.05, "timeout": 20}
-    return TaskRun(lambda: kind(**{**defaults, **kwargs}), retries=retries, store=store or MemoryStore()).run()
-
-
-def submissions_of(sandbox, prompt: str) -> list[dict[str, Any]]:
-    return [one for one in sandbox.submissions if one["body"].get("prompt") == prompt]
-
-
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_a_video_is_landed(deferrable: bool, sandbox, tmp_path: Path):
-    task = run(prompt=f"A lake {deferrable}", duration=2, deferrable=deferrable, output_path=f"file://{tmp_path}/out/")
+def test_operator_saves_the_video(deferrable: bool, sandbox, tmp_path: Path):
+    task = video_task(
+        prompt=f"A lake {deferrable}", duration=2, deferrable=deferrable, output_path=f"file://{tmp_path}/out/"
+    ).run()
 
     assert task.state == "success", task.error
     assert set(task.result) == RESULT_KEYS
     request_id = task.result["request_id"]
     assert task.xcoms["request_id"] == request_id
     assert (task.result["status"], task.result["duration"], task.result["cost_usd"]) == ("done", 2, "0.1")
-    landed = ObjectStoragePath(task.result["path"])
-    assert landed.name == f"{request_id}.mp4"
-    assert landed.stat().st_size == task.result["size_bytes"]
+    saved = ObjectStoragePath(task.result["path"])
+    assert saved.name == f"{request_id}.mp4"
+    assert saved.stat().st_size == task.result["size_bytes"]
     assert len(task.deferrals) == (1 if deferrable else 0)
     assert len(submissions_of(sandbox, f"A lake {deferrable}")) == 1
     assert not any(download["authorization"] for download in sandbox.downloads)
 
 
-def test_the_deferral_has_an_absolute_deadline_no_framework_timeout_and_no_secret(sandbox):
-    task = run(prompt="deferral")
+def test_deferral_has_a_deadline_and_no_secret(sandbox):
+    task = video_task(prompt="deferral").run()
 
     deferred = task.deferrals[0]
     path, arguments = deferred.trigger.serialize()
@@ -79,74 +64,6 @@ def test_the_deferral_has_an_absolute_deadline_no_framework_timeout_and_no_secre
     assert deferred.timeout is None
     assert KEY not in json.dumps([arguments, deferred.kwargs, task.events, task.result, task.xcoms])
     assert json.loads(json.dumps(task.events)) == task.events
-
-
-@pytest.mark.parametrize(
-    ("wrong", "named"),
-    [
-        ({"prompt": ""}, "prompt=''"),
-        ({"prompt": 7}, "prompt=7"),
-        ({"prompt": None}, "prompt=None"),
-        ({"duration": 0}, "duration=0"),
-        ({"duration": 16}, "duration=16"),
-        ({"duration": "eight"}, "duration='eight'"),
-        ({"duration": True}, "duration=True"),
-        ({"duration": 8.5}, "duration=8.5"),
-        ({"aspect_ratio": "5:4"}, "aspect_ratio='5:4'"),
-        ({"aspect_ratio": "21:9"}, "aspect_ratio='21:9'"),
-        ({"resolution": "4k"}, "resolution='4k'"),
-        ({"resolution": "1080p"}, "resolution='1080p'"),
-        ({"image": "/nowhere/lake.png"}, "Cannot read image '/nowhere/lake.png': no such file on this worker."),
-        ({"image": "data:image/png;base64,@@@"}, "image=data:image/png;base64"),
-        ({"image": "ftp://host/lake.png"}, "image='ftp://host/lake.png'"),
-        ({"upload_url": "s3://bucket/key"}, "upload_url='s3://bucket/key'"),
-        ({"extra": {"duration": 3}}, "extra['duration']"),
-        ({"extra": "seed=1"}, "extra='seed=1'"),
-        ({"user": ""}, "user=''"),
-        ({"reference_images": ["https://example.com/a.png"] * 8}, "reference_images"),
-        ({"output_path": "file:///proc/nowhere/video.mp4"}, "output_path='file:///proc/nowhere/video.mp4'"),
-        ({"output_path": "nosuch://bucket/video.mp4"}, "output_path='nosuch://bucket/video.mp4'"),
-    ],
-    ids=lambda value: str(value)[:40],
-)
-def test_a_mistake_is_caught_before_anything_is_sent(wrong: dict[str, Any], named: str, sandbox):
-    before = (len(sandbox.submissions), len(sandbox.refusals))
-
-    task = run(retries=2, **wrong)
-
-    assert task.state == "failed"
-    assert task.attempts == 1
-    assert named in str(task.error)
-    assert "allowed: " in str(task.error) or "Cannot " in str(task.error)
-    assert (len(sandbox.submissions), len(sandbox.refusals)) == before
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("text.png", b"just text"), ("large.png", b"\x89PNG\r\n\x1a\n" + b"0" * 50_000_000), ("empty.png", b"")],
-)
-def test_a_file_that_is_no_usable_image_is_refused(name: str, content: bytes, sandbox, tmp_path: Path):
-    before = (len(sandbox.submissions), len(sandbox.refusals))
-    (tmp_path / name).write_bytes(content)
-
-    task = run(image=str(tmp_path / name))
-
-    assert task.state == "failed"
-    assert f"{tmp_path}/{name}" in str(task.error)
-    assert (len(sandbox.submissions), len(sandbox.refusals)) == before
-
-
-def test_an_image_file_is_sent_as_a_data_uri_of_its_own_type(sandbox, tmp_path: Path):
-    pixel = base64.b64decode(
-        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-    )
-    (tmp_path / "pixel.jpg").write_bytes(pixel)
-
-    task = run(prompt="pixel", image=f"file://{tmp_path}/pixel.jpg")
-
-    assert task.state == "success", task.error
-    sent = submissions_of(sandbox, "pixel")[0]["body"]["image"]["url"]
-    assert sent == "data:image/png;base64," + base64.b64encode(pixel).decode()
 
 
 @pytest.mark.parametrize(
@@ -161,10 +78,10 @@ def test_an_image_file_is_sent_as_a_data_uri_of_its_own_type(sandbox, tmp_path: 
         ("redirect", "host"),
     ],
 )
-def test_a_refusal_is_final_and_costs_nothing(fault: str, word: str, sandbox):
+def test_rejection_is_final_and_free(fault: str, word: str, sandbox):
     sandbox.fault("submit", fault)
 
-    task = run(retries=3, prompt=f"refused {fault}")
+    task = video_task(retries=3, prompt=f"refused {fault}").run()
 
     assert (task.state, task.attempts) == ("failed", 1)
     assert word in str(task.error).lower()
@@ -172,9 +89,9 @@ def test_a_refusal_is_final_and_costs_nothing(fault: str, word: str, sandbox):
 
 
 @pytest.mark.parametrize("fault", ["close_after_accept", "half_answer", "server_error", "bad_gateway", "no_id", "html"])
-def test_an_unknown_submission_stops_and_says_what_a_person_can_do(fault: str, sandbox):
+def test_unknown_outcome_stops_and_explains(fault: str, sandbox):
     sandbox.fault("submit", fault)
-    task = run(retries=3, prompt=f"unknown {fault}")
+    task = video_task(retries=3, prompt=f"unknown {fault}").run()
 
     assert (task.state, task.attempts) == ("failed", 1)
     for words in ("cannot be known", "GrokVideoSensor", "clear this task", 'on_unknown_submission="resubmit"'):
@@ -192,31 +109,31 @@ def test_an_unknown_submission_stops_and_says_what_a_person_can_do(fault: str, s
     assert len(submissions_of(sandbox, f"unknown {fault}")) == submitted + 1
 
 
-def test_an_unknown_submission_is_resubmitted_where_the_user_says_so(sandbox):
+def test_unknown_outcome_is_resubmitted_on_request(sandbox):
     sandbox.fault("submit", "close_after_accept")
 
-    task = run(retries=1, prompt="resubmit", on_unknown_submission="resubmit")
+    task = video_task(retries=1, prompt="resubmit", on_unknown_submission="resubmit").run()
 
     assert (task.state, task.attempts) == ("success", 2)
     assert len(submissions_of(sandbox, "resubmit")) == 2
 
 
-def test_a_short_rate_limit_is_slept_on_the_worker(sandbox):
+def test_short_rate_limit_sleeps_on_the_worker(sandbox):
     sandbox.fault("submit", "rate_limited", retry_after=0.1)
 
-    task = run(prompt="short limit")
+    task = video_task(prompt="short limit").run()
 
     assert task.state == "success", task.error
     assert [deferred.method_name for deferred in task.deferrals] == ["execute_complete"]
 
 
-def test_a_long_rate_limit_gives_the_worker_slot_back(sandbox, monkeypatch):
+def test_long_rate_limit_defers(sandbox, monkeypatch):
     monkeypatch.setattr("airflow_provider_grokvideo.execution.MAX_WORKER_SLEEP", 0.5)
     monkeypatch.setattr("airflow_provider_grokvideo.execution.min_deferral", lambda: 3.0)
     sandbox.fault("submit", "rate_limited", retry_after=1)
     began = datetime.now(UTC)
 
-    task = run(prompt="long limit")
+    task = video_task(prompt="long limit").run()
 
     assert task.state == "success", task.error
     assert [deferred.method_name for deferred in task.deferrals] == ["execute_resubmit", "execute_complete"]
@@ -224,11 +141,11 @@ def test_a_long_rate_limit_gives_the_worker_slot_back(sandbox, monkeypatch):
     assert len(submissions_of(sandbox, "long limit")) == 1
 
 
-def test_a_rate_limit_beyond_the_submission_timeout_fails_retryably_and_leaves_no_intent(sandbox):
+def test_rate_limit_beyond_the_timeout_allows_a_retry(sandbox):
     store = MemoryStore()
     sandbox.fault("submit", "rate_limited", retry_after=3600)
 
-    task = run(prompt="endless limit", store=store, retries=1)
+    task = video_task(prompt="endless limit", store=store, retries=1).run()
 
     assert (task.state, task.attempts) == ("success", 2)
     assert store.values["grokvideo"]["state"] == "finished"
@@ -244,10 +161,10 @@ def test_a_rate_limit_beyond_the_submission_timeout_fails_retryably_and_leaves_n
         ("expired", "expired", 2, 2),
     ],
 )
-def test_how_a_generation_ends_decides_about_the_retry(outcome, words, attempts, submitted, sandbox):
+def test_failed_generation_decides_about_the_retry(outcome, words, attempts, submitted, sandbox):
     sandbox.fault("outcome", outcome)
 
-    task = run(prompt=f"ends {outcome}", retries=1)
+    task = video_task(prompt=f"ends {outcome}", retries=1).run()
 
     assert task.attempts == attempts
     assert len(submissions_of(sandbox, f"ends {outcome}")) == submitted
@@ -262,10 +179,10 @@ def test_how_a_generation_ends_decides_about_the_retry(outcome, words, attempts,
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_a_timeout_says_that_the_generation_goes_on_and_a_retry_resumes_it(deferrable: bool, sandbox):
+def test_retry_resumes_after_a_timeout(deferrable: bool, sandbox):
     prompt = f"timeout {deferrable}"
     sandbox.fault("poll", "bare_id", times=None, prompt_contains=prompt)
-    task = run(prompt=prompt, timeout=0.3, deferrable=deferrable)
+    task = video_task(prompt=prompt, timeout=0.3, deferrable=deferrable).run()
 
     assert isinstance(task.error, GenerationTimeoutError)
     request_id = submissions_of(sandbox, prompt)[0]["request_id"]
@@ -279,8 +196,8 @@ def test_a_timeout_says_that_the_generation_goes_on_and_a_retry_resumes_it(defer
     assert len(submissions_of(sandbox, prompt)) == 1
 
 
-def test_without_waiting_the_id_is_the_result_and_a_sensor_lands_it(sandbox, tmp_path: Path):
-    submitted = run(prompt="later", wait_for_completion=False)
+def test_sensor_saves_a_submitted_video(sandbox, tmp_path: Path):
+    submitted = video_task(prompt="later", wait_for_completion=False).run()
     assert submitted.state == "success"
     assert submitted.deferrals == []
     assert submitted.result["status"] == "pending"
@@ -299,40 +216,13 @@ def test_without_waiting_the_id_is_the_result_and_a_sensor_lands_it(sandbox, tmp
     assert len(submissions_of(sandbox, "later")) == 1
 
 
-def test_a_poking_sensor_returns_the_same_result(sandbox):
-    request_id = run(prompt="poked", wait_for_completion=False).result["request_id"]
+def test_edit_and_extend_submit_their_kind(sandbox, tmp_path: Path):
+    source = video_task(prompt="source", duration=3).run().result["video_url"]
 
-    sensor = GrokVideoSensor(task_id="sense", request_id=request_id, deferrable=False, poke_interval=0.05, timeout=20)
-    sensed = TaskRun(lambda: sensor).run()
-
-    assert sensed.state == "success", sensed.error
-    assert sensed.result["status"] == "done"
-
-
-@pytest.mark.parametrize("request_id", ["", None, "no-such-id"])
-def test_a_sensor_with_a_wrong_id_fails_clearly(request_id, sandbox, monkeypatch):
-    monkeypatch.setattr("airflow_provider_grokvideo.api.polling.REFUSAL_TOLERANCE", 0.2)
-    sensed = TaskRun(lambda: GrokVideoSensor(task_id="sense", request_id=request_id, poll_interval=0.05)).run()
-
-    assert sensed.state == "failed"
-    assert str(request_id) in str(sensed.error)
-
-
-def test_a_soft_failing_sensor_skips(sandbox):
-    request_id = run(prompt="soft #moderated", wait_for_completion=False).result["request_id"]
-
-    sensed = TaskRun(
-        lambda: GrokVideoSensor(task_id="sense", request_id=request_id, poll_interval=0.05, soft_fail=True)
+    edited = video_task(
+        GrokVideoEditOperator, prompt="Add snow", video=source, output_path=f"file://{tmp_path}/e.mp4"
     ).run()
-
-    assert sensed.state == "skipped"
-
-
-def test_edit_and_extend(sandbox, tmp_path: Path):
-    source = run(prompt="source", duration=3).result["video_url"]
-
-    edited = run(GrokVideoEditOperator, prompt="Add snow", video=source, output_path=f"file://{tmp_path}/e.mp4")
-    extended = run(GrokVideoExtendOperator, prompt="Rise", video=source, duration="2")
+    extended = video_task(GrokVideoExtendOperator, prompt="Rise", video=source, duration="2").run()
 
     assert (edited.state, extended.state) == ("success", "success")
     kinds = {one["body"]["prompt"]: one["kind"] for one in sandbox.submissions[-2:]}
@@ -341,38 +231,22 @@ def test_edit_and_extend(sandbox, tmp_path: Path):
     assert submissions_of(sandbox, "Rise")[0]["body"]["duration"] == 2
 
 
-def test_a_finished_task_that_is_run_again_returns_its_result_and_a_clear_makes_a_new_video(sandbox, tmp_path: Path):
-    task = run(prompt="again", output_path=f"file://{tmp_path}/v.mp4")
-    first = task.result["request_id"]
-
-    task.run()
-    assert task.result["request_id"] == first
-    assert len(submissions_of(sandbox, "again")) == 1
-
-    task.clear().run()
-    assert task.result["request_id"] != first
-    assert len(submissions_of(sandbox, "again")) == 2
-
-
-def test_what_is_paid_for_is_resumed_without_its_image(sandbox, tmp_path: Path):
+def test_resume_does_not_need_the_image(sandbox, tmp_path: Path):
     image = tmp_path / "lake.png"
     image.write_bytes(Path("example_dags/images/lake.png").read_bytes())
     store = MemoryStore()
-    submitted = run(prompt="image gone", image=str(image), store=store, wait_for_completion=False)
+    submitted = video_task(prompt="image gone", image=str(image), store=store, wait_for_completion=False).run()
     image.unlink()
 
-    task = run(prompt="image gone", image=str(image), store=store)
+    task = video_task(prompt="image gone", image=str(image), store=store).run()
 
     assert task.state == "success", task.error
     assert task.result["request_id"] == submitted.result["request_id"]
     assert len(submissions_of(sandbox, "image gone")) == 1
 
 
-def test_an_unreadable_ledger_stops_the_task_before_it_pays(sandbox, tmp_path: Path):
-    def make() -> GrokVideoGenerateOperator:
-        return generate(prompt="unreadable", ledger_path=f"file://{tmp_path}")
-
-    task = TaskRun(make, store=None).run()
+def test_unreadable_ledger_stops_before_submission(sandbox, tmp_path: Path):
+    task = video_task(store=None, prompt="unreadable", ledger_path=f"file://{tmp_path}").run()
     assert task.state == "success"
     ledger = next(tmp_path.glob("grokvideo-*.json"))
     ledger.write_text('{"state": "intent"')
@@ -383,29 +257,10 @@ def test_an_unreadable_ledger_stops_the_task_before_it_pays(sandbox, tmp_path: P
     assert len(submissions_of(sandbox, "unreadable")) == 1
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"poll_interval": 0},
-        {"poll_interval": "5"},
-        {"timeout": -1},
-        {"timeout": True},
-        {"on_unknown_submission": "maybe"},
-    ],
-    ids=str,
-)
-def test_a_wrong_argument_is_refused_when_the_dag_is_read(wrong: dict[str, Any]):
-    name, value = next(iter(wrong.items()))
-
-    with pytest.raises(ValueError, match=f"{name}={value!r} is not allowed; allowed: "):
-        generate(**wrong)
-
-
-def test_a_trigger_without_its_connection_says_so_in_its_event(sandbox, monkeypatch):
+def test_missing_connection_is_an_error_event(sandbox, monkeypatch):
     sandbox.fault("poll", "bare_id", times=None, prompt_contains="connection gone")
     monkeypatch.setattr("airflow_provider_grokvideo.hooks.async_connection._lookups", {})
-    operator = generate(prompt="connection gone", grokvideo_conn_id="grokvideo_default")
-    run = TaskRun(lambda: operator)
+    run = video_task(prompt="connection gone", grokvideo_conn_id="grokvideo_default")
     monkeypatch.setattr(
         "airflow_provider_grokvideo.triggers.grokvideo.GrokVideoTrigger.serialize",
         lambda trigger: (

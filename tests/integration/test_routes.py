@@ -1,8 +1,7 @@
-"""Worker and triggerer reach the API by the same way: real proxies, TLS, names and addresses."""
+"""Worker and triggerer use the same route to the API: real proxies, TLS, names and addresses."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
 import traceback
@@ -13,39 +12,18 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo.api import network
-from airflow_provider_grokvideo.api.aio import shared_client
-from airflow_provider_grokvideo.api.client import GrokVideoClient
-from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError, InvalidRequestError, TransportError
 from airflow_provider_grokvideo.sandbox import Sandbox
+from tests.support.clients import apoll, poll, submit
 from tests.support.proxies import ProxyServer
 from tests.support.raw_server import CLOSE, HOLD, RESET, RawServer, response
 
 KEY = "sk-Zq81xTopSecretKey0042"
 LOGIN = ("me@corp", "s3cret/pä")
 LOGIN_IN_URL = "me%40corp:s3cret%2Fp%C3%A4@"
-PROMPT = VideoRequest(prompt="A red fox in the snow", duration=1)
 
 Ask = Callable[[Settings], Any]
-
-
-def submit(settings: Settings) -> str:
-    with GrokVideoClient(settings) as client:
-        return client.submit(PROMPT)
-
-
-def poll(settings: Settings, request_id: str = "x") -> Any:
-    with GrokVideoClient(settings) as client:
-        return client.get_generation(request_id)
-
-
-def apoll(settings: Settings, request_id: str = "x") -> Any:
-    async def ask() -> Any:
-        async with shared_client(settings) as client:
-            return await client.get_generation(request_id)
-
-    return asyncio.run(ask())
 
 
 def use_all(settings: Settings) -> None:
@@ -78,7 +56,7 @@ def tls_api(context: ssl.SSLContext) -> Iterator[Sandbox]:
 @pytest.mark.parametrize("login", [None, LOGIN], ids=["open", "login"])
 @pytest.mark.parametrize("api_scheme", ["http", "https"])
 @pytest.mark.parametrize("scheme", ["", "http", "https", "socks5", "socks5h", "socks4", "socks4a"])
-def test_every_proxy_serves_both_clients(
+def test_both_clients_use_every_kind_of_proxy(
     scheme: str,
     api_scheme: str,
     login: tuple[str, str] | None,
@@ -108,7 +86,7 @@ def test_every_proxy_serves_both_clients(
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5h", "socks4a"])
-def test_name_that_only_the_proxy_knows_is_left_to_it(scheme: str, plain_api: Sandbox) -> None:
+def test_proxy_resolves_the_host_name(scheme: str, plain_api: Sandbox) -> None:
     port = int(plain_api.origin.rpartition(":")[2])
     with ProxyServer(scheme[:6] if scheme != "http" else "http", redirect_to=port) as proxy:
         use_all(
@@ -122,7 +100,7 @@ def test_name_that_only_the_proxy_knows_is_left_to_it(scheme: str, plain_api: Sa
 
 
 @pytest.mark.parametrize("no_proxy", ["127.0.0.0/8", "127.0.0.1", "*", "127.*", "127.0.0.1:{port}"])
-def test_bypass_holds_for_both_clients(no_proxy: str, plain_api: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_clients_respect_no_proxy(no_proxy: str, plain_api: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     with ProxyServer() as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"127.0.0.1:{proxy.port}")
         monkeypatch.setenv("NO_PROXY", no_proxy.format(port=plain_api.origin.rpartition(":")[2]))
@@ -131,7 +109,7 @@ def test_bypass_holds_for_both_clients(no_proxy: str, plain_api: Sandbox, monkey
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_ca_bundle_of_the_environment_holds_for_both_clients(
+def test_both_clients_use_the_ca_bundle_variable(
     variable: str, tls_api: Sandbox, ca_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(base_url=tls_api.base_url, api_key=KEY)
@@ -142,7 +120,7 @@ def test_ca_bundle_of_the_environment_holds_for_both_clients(
     use_all(settings)
 
 
-def test_missing_ca_bundle_is_named_and_nothing_is_sent(tls_api: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ca_bundle_is_refused_by_name(tls_api: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
     for ask in (submit, poll, apoll):
         with pytest.raises(TransportError, match="REQUESTS_CA_BUNDLE"):
@@ -160,8 +138,8 @@ def test_certificate_of_a_tls_proxy_is_checked(plain_api: Sandbox, tls_api: Sand
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
-def test_ipv6_literal_is_reached_by_both_clients(scheme: str) -> None:
-    """The server speaks IPv4; the proxy stands for the address."""
+def test_both_clients_reach_an_ipv6_literal(scheme: str) -> None:
+    """The server listens on IPv4; the proxy redirects to it."""
     kind = scheme[:6] if scheme != "http" else "http"
     answers = [response(200, {"request_id": "r", "status": "pending"})]
     with RawServer(answers) as server, ProxyServer(kind, redirect_to=server.port) as proxy:
@@ -174,7 +152,7 @@ def test_ipv6_literal_is_reached_by_both_clients(scheme: str) -> None:
         assert all(b"Host: [fd00::1]:81\r\n" in request for request in server.requests)
 
 
-def test_ipv6_server_is_reached_by_both_clients() -> None:
+def test_both_clients_reach_an_ipv6_server() -> None:
     answers = [response(200, {"request_id": "r", "status": "pending"})]
     with ExitStack() as stack:
         server = stack.enter_context(RawServer(answers, address="::1"))
@@ -184,9 +162,7 @@ def test_ipv6_server_is_reached_by_both_clients() -> None:
         assert all(f"Host: [::1]:{server.port}".encode() in request for request in server.requests)
 
 
-def test_socks_without_its_packages_is_refused_before_anything_is_sent(
-    plain_api: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_socks_packages_are_refused(plain_api: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "_SOCKS_MODULES", ("no_such_module",))
     with ProxyServer("socks5") as proxy:
         settings = Settings(base_url=plain_api.base_url, api_key=KEY, proxy=f"socks5://127.0.0.1:{proxy.port}")
@@ -212,7 +188,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks4a"])
 @pytest.mark.parametrize("script", BROKEN.values(), ids=BROKEN)
-def test_submission_that_a_broken_proxy_stops_was_not_delivered(script: Any, scheme: str) -> None:
+def test_broken_proxy_is_not_delivered(script: Any, scheme: str) -> None:
     with RawServer(script, reads=scheme == "http") as proxy:
         settings = Settings(
             base_url="https://api.example.invalid/grok/v1",
@@ -231,7 +207,7 @@ def test_submission_that_a_broken_proxy_stops_was_not_delivered(script: Any, sch
         assert not [request for request in proxy.requests if b"A red fox" in request or KEY.encode() in request]
 
 
-def test_login_that_the_proxy_refuses_is_told_by_both_clients(tls_api: Sandbox, ca_file: str) -> None:
+def test_both_clients_report_a_rejected_proxy_login(tls_api: Sandbox, ca_file: str) -> None:
     with ProxyServer(login=LOGIN) as proxy:
         settings = Settings(
             base_url=tls_api.base_url, api_key=KEY, verify=ca_file, proxy=f"http://me:wrong@127.0.0.1:{proxy.port}"

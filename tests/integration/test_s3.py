@@ -1,4 +1,4 @@
-"""Landing, ledger and images on an object store that speaks S3, through Airflow's own amazon provider."""
+"""Videos, ledger and images on S3, through Airflow's amazon provider."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOper
 from airflow_provider_grokvideo.storage import check_writable, destination, exists, open_path, read_image, replace_file
 from airflow_provider_grokvideo.store_files import StoreFile
 from tests.support.task_run import TaskRun
+from tests.support.video_tasks import video_task
 
 if not os.environ.get("CI"):
     pytest.importorskip("airflow.providers.amazon.aws.fs.s3", reason="apache-airflow-providers-amazon[s3fs] is missing")
@@ -67,30 +68,29 @@ def connection(url: str, login: str = "testing") -> dict[str, Any]:
 
 def run(sandbox: Any, *, retries: int = 0, **kwargs: Any) -> TaskRun:
     """Attempts on an Airflow without a task state store, so that the ledger has to be a file."""
-    arguments = {"task_id": "task", "prompt": "A lake", "duration": 1, "poll_interval": 0.05, "timeout": 20, **kwargs}
-    return TaskRun(lambda: GrokVideoGenerateOperator(**arguments), retries=retries, store=None).run()
+    return video_task(retries=retries, store=None, **kwargs).run()
 
 
 def keys(s3: Any, prefix: str) -> list[str]:
     return [one["Key"] for one in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])]
 
 
-def test_a_video_lands_and_its_path_opens_alone(s3: Any, sandbox: Any) -> None:
-    task = run(sandbox, output_path=f"s3://{CONN}@{BUCKET}/landed/")
+def test_saved_path_opens_without_a_connection_argument(s3: Any, sandbox: Any) -> None:
+    task = run(sandbox, output_path=f"s3://{CONN}@{BUCKET}/saved/")
 
     assert task.state == "success", task.error
     request_id = task.result["request_id"]
-    assert task.result["path"] == f"s3://{CONN}@{BUCKET}/landed/{request_id}.mp4"
+    assert task.result["path"] == f"s3://{CONN}@{BUCKET}/saved/{request_id}.mp4"
     path = ObjectStoragePath(task.result["path"])
     assert path.stat().st_size == task.result["size_bytes"]
     with path.open("rb") as file:
         assert file.read(12)[4:8] == b"ftyp"
     # Neither a partial object nor the probe is left.
-    assert keys(s3, "landed/") == [keys(s3, "landed/.grokvideo/")[0], f"landed/{request_id}.mp4"]
+    assert keys(s3, "saved/") == [keys(s3, "saved/.grokvideo/")[0], f"saved/{request_id}.mp4"]
 
 
 @pytest.mark.parametrize("how", ["in the path", "as output_conn_id", "from the surroundings"])
-def test_the_result_names_the_connection_that_wrote_it(how: str, s3: Any, sandbox: Any) -> None:
+def test_result_names_the_connection_of_the_store(how: str, s3: Any, sandbox: Any) -> None:
     given: dict[str, dict[str, Any]] = {
         "in the path": {"output_path": f"s3://{CONN}@{BUCKET}/{how}.mp4"},
         "as output_conn_id": {"output_path": f"s3://{BUCKET}/{how}.mp4", "output_conn_id": CONN},
@@ -104,7 +104,7 @@ def test_the_result_names_the_connection_that_wrote_it(how: str, s3: Any, sandbo
     assert ObjectStoragePath(task.result["path"]).stat().st_size == task.result["size_bytes"]
 
 
-def test_the_ledger_keeps_a_retry_from_paying_again(s3: Any, sandbox: Any) -> None:
+def test_ledger_prevents_a_second_payment(s3: Any, sandbox: Any) -> None:
     submissions = len(sandbox.submissions)
     attempts = {"output_path": f"s3://{CONN}@{BUCKET}/paid/", "ledger_path": f"s3://{CONN}@{BUCKET}/ledger/"}
     first = run(sandbox, prompt="ledger", wait_for_completion=False, **attempts)
@@ -120,7 +120,7 @@ def test_the_ledger_keeps_a_retry_from_paying_again(s3: Any, sandbox: Any) -> No
     assert keys(s3, "ledger/") == [key]
 
 
-def test_a_ledger_that_cannot_be_read_is_not_an_empty_one(s3: Any, sandbox: Any) -> None:
+def test_unreadable_ledger_is_not_an_empty_one(s3: Any, sandbox: Any) -> None:
     submissions = len(sandbox.submissions)
     where = {"output_path": f"s3://{CONN}@{BUCKET}/torn/", "ledger_path": f"s3://{CONN}@{BUCKET}/torn-ledger/"}
     run(sandbox, prompt="torn", wait_for_completion=False, **where)
@@ -133,7 +133,7 @@ def test_a_ledger_that_cannot_be_read_is_not_an_empty_one(s3: Any, sandbox: Any)
     assert len(sandbox.submissions) - submissions == 1
 
 
-def test_an_image_is_read(s3: Any, sandbox: Any) -> None:
+def test_image_is_read_from_s3(s3: Any, sandbox: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key="images/dot.png", Body=PNG)
 
     task = run(sandbox, prompt="an image", image=f"s3://{CONN}@{BUCKET}/images/dot.png")
@@ -154,7 +154,7 @@ def test_an_image_is_read(s3: Any, sandbox: Any) -> None:
     ],
     ids=["bucket of a file", "bucket of a folder", "bucket of an image", "image", "bucket of the ledger"],
 )
-def test_what_is_missing_is_said_before_anything_is_paid(
+def test_missing_s3_object_is_refused_before_submission(
     wrong: dict[str, Any], named: str, s3: Any, sandbox: Any
 ) -> None:
     submissions = len(sandbox.submissions)
@@ -196,7 +196,7 @@ def _authenticate(url: str, after: float) -> None:
     requests.post(f"{url}/moto-api/reset-auth", data=str(after), timeout=10).raise_for_status()
 
 
-def test_a_missing_permission_is_said_before_anything_is_paid(denied: str, sandbox: Any) -> None:
+def test_missing_permission_is_refused_before_submission(denied: str, sandbox: Any) -> None:
     submissions = len(sandbox.submissions)
 
     task = run(sandbox, retries=1, output_path=f"s3://{denied}@{BUCKET}/denied/")
@@ -207,15 +207,15 @@ def test_a_missing_permission_is_said_before_anything_is_paid(denied: str, sandb
     assert len(sandbox.submissions) == submissions
 
 
-def test_a_hook_lands_there_too(s3: Any, sandbox: Any) -> None:
+def test_hook_saves_to_s3(s3: Any, sandbox: Any) -> None:
     hook = GrokVideoHook()
     generation = hook.wait(
         run(sandbox, prompt="hook", wait_for_completion=False).result["request_id"], poll_interval=0.1
     )
 
-    landed = hook.download(generation, f"s3://{BUCKET}/hook.mp4", CONN)
+    saved = hook.download(generation, f"s3://{BUCKET}/hook.mp4", CONN)
 
-    assert ObjectStoragePath(landed.path).stat().st_size == landed.size_bytes
+    assert ObjectStoragePath(saved.path).stat().st_size == saved.size_bytes
 
 
 def test_preview_plays_the_saved_object(s3: Any, sandbox: Any) -> None:
@@ -237,7 +237,7 @@ def test_preview_plays_the_saved_object(s3: Any, sandbox: Any) -> None:
     key = f"preview/{task.result['request_id']}.mp4"
     assert whole == s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
     assert part == whole[100:300]
-    elsewhere = {**task.result, "path": f"s3://{CONN}@{BUCKET}/landed/other.mp4"}
+    elsewhere = {**task.result, "path": f"s3://{CONN}@{BUCKET}/saved/other.mp4"}
     with pytest.raises(AccessDenied):
         authorize_playback(replace(record, return_value_xcom=json.dumps(elsewhere)), [])
 
@@ -270,7 +270,7 @@ def test_object_appears_with_its_last_byte(size: int, s3: Any) -> None:
 
 @pytest.mark.parametrize("size", [1000, MANY])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_upload_that_is_given_up_leaves_nothing(size: int, error: type[BaseException], s3: Any) -> None:
+def test_aborted_upload_leaves_nothing(size: int, error: type[BaseException], s3: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key="given-up/v.mp4", Body=b"an earlier video")
 
     def upload() -> None:
@@ -302,7 +302,7 @@ def test_large_object_takes_little_memory(s3: Any) -> None:
 
 
 @pytest.mark.parametrize("more", [[], ["s3:Get*"]], ids=["write", "write-and-read"])
-def test_who_may_write_need_not_be_allowed_to_list(more: list[str], s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permission_to_list_is_not_needed(more: list[str], s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     conn_id = restricted(s3, monkeypatch, f"writer-{len(more)}", ["s3:PutObject", "s3:DeleteObject", *more])
     path = f"s3://{conn_id}@{BUCKET}/restricted/{len(more)}.mp4"
     try:
@@ -317,7 +317,7 @@ def test_who_may_write_need_not_be_allowed_to_list(more: list[str], s3: Any, mon
     ("code", "status", "kind"),
     [("SlowDown", 503, StorageError), ("InternalError", 500, StorageError), ("AccessDenied", 403, InvalidRequestError)],
 )
-def test_fault_that_passes_allows_a_retry(
+def test_temporary_s3_fault_allows_a_retry(
     code: str, status: int, kind: type[Exception], s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from botocore.exceptions import ClientError

@@ -6,8 +6,7 @@ import pytest
 import requests
 
 from airflow_provider_grokvideo.sandbox import Sandbox
-
-KEY = {"Authorization": "Bearer sandbox-key"}
+from tests.support.sandbox_http import done_video, poll, submit
 
 
 @pytest.fixture(scope="module")
@@ -22,37 +21,11 @@ def sandbox(running):
     running.clear_faults()
 
 
-def post(base, prompt="A misty lake", timeout=10, **body):
-    return requests.post(
-        f"{base}/videos/generations",
-        json={"prompt": prompt, **body},
-        headers=KEY,
-        timeout=timeout,
-        allow_redirects=False,
-    )
-
-
-def submit(sandbox, prompt="A misty lake", **body):
-    answer = post(sandbox.xai_base_url, prompt, **body)
-    assert answer.status_code == 200
-    return answer.json()["request_id"]
-
-
-def poll(base, request_id, timeout=10):
-    return requests.get(f"{base}/videos/{request_id}", headers=KEY, timeout=timeout)
-
-
-def done_video(sandbox, prompt="A misty lake"):
-    request_id = submit(sandbox, prompt, duration=1)
-    sandbox.finish(request_id)
-    return request_id, poll(sandbox.xai_base_url, request_id).json()["video"]["url"]
-
-
 # --- poll -----------------------------------------------------------------------------------------
 
 
 def spoiled_poll(sandbox, name, base=None, **options):
-    request_id = submit(sandbox)
+    request_id = submit(sandbox.xai_base_url)
     sandbox.set_progress(request_id, 30)
     sandbox.fault("poll", name, request_id=request_id, **options)
     answer = poll(base or sandbox.base_url, request_id)
@@ -135,7 +108,7 @@ def test_done_without_a_status(sandbox):
 
 
 def test_poll_responses_that_end_early(sandbox):
-    request_id = submit(sandbox)
+    request_id = submit(sandbox.xai_base_url)
     sandbox.fault("poll", "close")
     with pytest.raises(requests.ConnectionError):
         poll(sandbox.base_url, request_id)

@@ -24,8 +24,8 @@ import requests
 from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.sandbox.jobs import MAX_ENTRY_BYTES, truncate
 from airflow_provider_grokvideo.sandbox.state import Log
+from tests.support.sandbox_http import KEY
 
-KEY = {"Authorization": "Bearer sandbox-key"}
 COMMAND = [sys.executable, "-m", "airflow_provider_grokvideo.sandbox", "--port", "0", "--render-seconds", "0"]
 
 

@@ -11,18 +11,7 @@ import pytest
 import requests
 
 from airflow_provider_grokvideo.sandbox import Sandbox
-
-KEY = {"Authorization": "Bearer sandbox-key"}
-
-
-def submit(base, prompt="A misty lake", what="generations", **body):
-    answer = requests.post(f"{base}/videos/{what}", json={"prompt": prompt, **body}, headers=KEY, timeout=10)
-    answer.raise_for_status()
-    return answer.json()["request_id"]
-
-
-def poll(base, request_id):
-    return requests.get(f"{base}/videos/{request_id}", headers=KEY, timeout=10)
+from tests.support.sandbox_http import KEY, poll, submit
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import requests
 
 from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.sandbox.faults import hashtags
-
-KEY = {"Authorization": "Bearer sandbox-key"}
+from tests.support.sandbox_http import KEY, done_video, poll, post, submit
 
 
 @pytest.fixture(scope="module")
@@ -21,32 +20,6 @@ def running():
 def sandbox(running):
     yield running
     running.clear_faults()
-
-
-def post(base, prompt="A misty lake", timeout=10, **body):
-    return requests.post(
-        f"{base}/videos/generations",
-        json={"prompt": prompt, **body},
-        headers=KEY,
-        timeout=timeout,
-        allow_redirects=False,
-    )
-
-
-def submit(sandbox, prompt="A misty lake", **body):
-    answer = post(sandbox.xai_base_url, prompt, **body)
-    assert answer.status_code == 200
-    return answer.json()["request_id"]
-
-
-def poll(base, request_id, timeout=10):
-    return requests.get(f"{base}/videos/{request_id}", headers=KEY, timeout=timeout)
-
-
-def done_video(sandbox, prompt="A misty lake"):
-    request_id = submit(sandbox, prompt, duration=1)
-    sandbox.finish(request_id)
-    return request_id, poll(sandbox.xai_base_url, request_id).json()["video"]["url"]
 
 
 # --- submit ---------------------------------------------------------------------------------------
@@ -90,7 +63,7 @@ def test_rejected_submissions(sandbox, name, comet, comet_code, xai, xai_code):
 def test_retry_after_is_sent_on_request_only(sandbox):
     sandbox.fault("submit", "rate_limited", retry_after=3)
     assert post(sandbox.base_url).headers["Retry-After"] == "3"
-    request_id = submit(sandbox)
+    request_id = submit(sandbox.xai_base_url)
     sandbox.fault("poll", "rate_limited", retry_after=2)
     assert poll(sandbox.base_url, request_id).headers["Retry-After"] == "2"
 
@@ -163,7 +136,7 @@ def test_models(sandbox):
 
 def test_skipped_upload(sandbox):
     sandbox.fault("upload", "skip")
-    request_id = submit(sandbox, duration=1, output={"upload_url": "http://127.0.0.1:9/v.mp4"})
+    request_id = submit(sandbox.xai_base_url, duration=1, output={"upload_url": "http://127.0.0.1:9/v.mp4"})
     sandbox.finish(request_id)
     while sandbox.submissions[-1]["state"] != "done":
         poll(sandbox.base_url, request_id)
@@ -186,9 +159,9 @@ def test_outcome_is_final(sandbox, name, state):
     """A fault, ``finish`` and a hashtag set the same outcome."""
     sandbox.fault("outcome", name)
     by_fault, by_hand, by_hashtag = (
-        submit(sandbox),
-        submit(sandbox),
-        submit(sandbox, f"A lake #fault:{name}, misty"),
+        submit(sandbox.xai_base_url),
+        submit(sandbox.xai_base_url),
+        submit(sandbox.xai_base_url, f"A lake #fault:{name}, misty"),
     )
     sandbox.finish(by_hand, name)
     outcome = sandbox.submissions[-2]["outcome"]
@@ -203,10 +176,10 @@ def test_outcome_is_final(sandbox, name, state):
 
 def test_outcome_applies_after_render_seconds():
     with Sandbox(render_seconds=0) as sandbox:
-        request_id = submit(sandbox, "A lake #expired")
+        request_id = submit(sandbox.xai_base_url, "A lake #expired")
         assert poll(sandbox.base_url, request_id).json()["status"] == "expired"
         # Every envelope can report moderation in all three ways.
-        request_id = submit(sandbox, "A lake #moderated")
+        request_id = submit(sandbox.xai_base_url, "A lake #moderated")
         sandbox.fault("poll", "wrapped")
         data = poll(sandbox.base_url, request_id).json()["data"]
         assert (data["status"], data["data"]["error"]["code"]) == ("FAILURE", "invalid_argument")
@@ -240,7 +213,7 @@ def test_hashtags_apply_to_each_kind_of_request(sandbox):
     request_id, url = done_video(sandbox, "A lake #fault:video:not_found")
     assert requests.get(url, timeout=30).status_code == 404
     assert requests.get(url, timeout=30).status_code == 200
-    request_id = submit(sandbox, "A lake #fault:bad_gateway")
+    request_id = submit(sandbox.xai_base_url, "A lake #fault:bad_gateway")
     assert [poll(sandbox.xai_base_url, request_id).status_code for _ in range(2)] == [502, 202]
 
 

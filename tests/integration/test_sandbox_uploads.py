@@ -12,18 +12,7 @@ from aiohttp import web
 
 from airflow_provider_grokvideo.sandbox import Sandbox
 from dev.processes import wait_until
-
-KEY = {"Authorization": "Bearer sandbox-key"}
-
-
-def submit(base, prompt="A misty lake", what="generations", **body):
-    answer = requests.post(f"{base}/videos/{what}", json={"prompt": prompt, **body}, headers=KEY, timeout=10)
-    answer.raise_for_status()
-    return answer.json()["request_id"]
-
-
-def poll(base, request_id):
-    return requests.get(f"{base}/videos/{request_id}", headers=KEY, timeout=10)
+from tests.support.sandbox_http import poll, submit
 
 
 @pytest.fixture
@@ -110,7 +99,7 @@ def test_failed_upload_is_recorded(sandbox):
     assert "ClientConnectorError" in record["error"]
 
 
-def test_a_failed_job_uploads_nothing(sandbox):
+def test_failed_job_uploads_nothing(sandbox):
     with upload_target() as (origin, received, _):
         request_id = submit(sandbox.base_url, duration=1, output={"upload_url": f"{origin}/v.mp4"})
         sandbox.finish(request_id, "failed")

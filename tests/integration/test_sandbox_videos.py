@@ -14,11 +14,10 @@ import requests
 from airflow_provider_grokvideo.sandbox import Sandbox, video_cache
 from airflow_provider_grokvideo.sandbox.models import FRAME_SIZES
 from dev.processes import wait_until
+from tests.support.sandbox_http import KEY
 
 av = pytest.importorskip("av")
 Image = pytest.importorskip("PIL.Image")
-
-KEY = {"Authorization": "Bearer sandbox-key"}
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +128,7 @@ def is_red(frame):
     return red > 150 and green < 60 and blue < 60
 
 
-def test_an_image_becomes_the_background(sandbox):
+def test_image_becomes_the_background(sandbox):
     uri = "data:image/png;base64," + base64.b64encode(red_image()).decode()
     assert is_red(frames_of(make(sandbox, duration=1, image={"url": uri}))[5])
     assert is_red(frames_of(make(sandbox, duration=1, reference_images=[{"url": uri}]))[5])
@@ -139,7 +138,7 @@ def test_an_image_becomes_the_background(sandbox):
         assert not is_red(frames_of(make(sandbox, duration=1, image={"url": url}))[5])
 
 
-def test_an_image_on_this_machine_is_fetched(sandbox):
+def test_image_on_this_machine_is_fetched(sandbox):
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
     class Picture(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Thousands of waits, one client: what a server sees of waits that start, end and are cancelled in any order."""
+"""Thousands of waits share one client, connection lookup and rate limit."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_waits_that_start_end_and_are_cancelled_in_any_order_share_everything(api, connect, look_ups):
+async def test_concurrent_waits_share_client_and_lookup(api, connect, look_ups):
     server, _ = api
     before = asyncio.all_tasks()
     draw = random.Random(4)
@@ -157,7 +157,7 @@ async def test_waits_that_start_end_and_are_cancelled_in_any_order_share_everyth
     await until(lambda: asyncio.all_tasks() <= before)
 
 
-async def test_a_thousand_that_start_together_look_once(connect, api, look_ups):
+async def test_thousand_waits_share_one_lookup(connect, api, look_ups):
     api[0].all_done = True
     ends = await asyncio.gather(*(wait_for(f"w{number}", interval=1.0) for number in range(1000)))
 
@@ -166,7 +166,7 @@ async def test_a_thousand_that_start_together_look_once(connect, api, look_ups):
     assert set(api[0].polls.values()) == {1}
 
 
-async def test_a_client_is_made_anew_after_the_last_wait(connect, api):
+async def test_new_client_is_created_after_the_last_wait(connect, api):
     api[0].all_done = True
     await wait_for("first")
     assert aio._clients == {}
@@ -174,7 +174,7 @@ async def test_a_client_is_made_anew_after_the_last_wait(connect, api):
     assert len(api[0].connections) == 2
 
 
-async def test_the_one_who_looks_up_for_all_can_be_cancelled(connect, api, monkeypatch):
+async def test_cancelled_lookup_does_not_fail_other_waits(connect, api, monkeypatch):
     looking, go_on = asyncio.Event(), asyncio.Event()
     look = async_connection.get_async_connection
 
@@ -195,7 +195,7 @@ async def test_the_one_who_looks_up_for_all_can_be_cancelled(connect, api, monke
         await first
 
 
-async def test_a_rotated_key_is_looked_up_once_by_all_and_taken(connect, api, look_ups):
+async def test_rotated_key_is_looked_up_once(connect, api, look_ups):
     server, _ = api
     waits = [asyncio.create_task(wait_for(f"w{number}")) for number in range(50)]
     await until(lambda: len(server.polls) == 50)
@@ -212,7 +212,7 @@ async def test_a_rotated_key_is_looked_up_once_by_all_and_taken(connect, api, lo
     assert aio._clients == {}
 
 
-async def test_a_wrong_key_is_believed_after_a_fresh_look(connect, api, look_ups):
+async def test_wrong_key_fails_after_a_fresh_lookup(connect, api, look_ups):
     connect(key=OLD)
     end = await wait_for("w")
 
@@ -220,7 +220,7 @@ async def test_a_wrong_key_is_believed_after_a_fresh_look(connect, api, look_ups
     assert len(look_ups) == 2
 
 
-async def test_the_server_sees_no_more_than_the_limit_and_a_pause_for_everybody(connect, api):
+async def test_rate_limit_and_pause_apply_to_all_waits(connect, api):
     server, _ = api
     connect(rate=40.0)
     waits = [asyncio.create_task(wait_for(f"w{number}")) for number in range(300)]
@@ -238,12 +238,12 @@ async def test_the_server_sees_no_more_than_the_limit_and_a_pause_for_everybody(
     assert times[100] - times[0] > 2.0
     assert not [at for at in times if refused_at + 0.45 < at < refused_at + 0.55]
     assert sum(status == 429 for _, status in server.sent) <= 20
-    # Fair: nobody is asked about twice before everybody has been asked about once.
+    # No wait is polled twice before each has been polled once.
     assert set(server.polls.values()) == {1}
 
 
 @pytest.mark.parametrize(("rate", "waits"), [(20.0, 30), (1.0, 6)], ids=["20-per-second", "1-per-second"])
-async def test_waits_past_their_deadline_end_on_what_the_api_says(rate, waits, connect, api):
+async def test_expired_waits_are_polled_once(rate, waits, connect, api):
     """The triggerer was down until now: each wait is polled once, however long the queue is."""
     server, _ = api
     connect(rate=rate)
@@ -255,7 +255,7 @@ async def test_waits_past_their_deadline_end_on_what_the_api_says(rate, waits, c
     assert set(server.polls.values()) == {1}
 
 
-async def test_one_retry_after_of_a_day_lets_no_wait_past_its_deadline_time_out(connect, api, monkeypatch):
+async def test_long_retry_after_does_not_skip_the_last_poll(connect, api, monkeypatch):
     server, _ = api
     monkeypatch.setattr(rate_limit, "MAX_PAUSE", 0.5)
     server.all_done, server.retry_after, server.refuse_until = True, "86400", time.monotonic() + 0.2
@@ -265,7 +265,7 @@ async def test_one_retry_after_of_a_day_lets_no_wait_past_its_deadline_time_out(
     assert any(status == 429 for _, status in server.sent)
 
 
-async def test_a_hanging_poll_at_the_deadline_is_bounded_by_the_request_timeout(connect, api):
+async def test_hanging_last_poll_ends_after_request_timeout(connect, api):
     server, _ = api
     connect(request_timeout=0.5)
     server.hangs = True
@@ -277,7 +277,7 @@ async def test_a_hanging_poll_at_the_deadline_is_bounded_by_the_request_timeout(
     assert aio._clients == {}
 
 
-async def test_the_loop_goes_on_while_a_thousand_start_and_end(connect, api):
+async def test_event_loop_is_not_blocked_by_a_thousand_waits(connect, api):
     """Not how fast: that nothing in between holds the loop for seconds."""
     lags: list[float] = []
 

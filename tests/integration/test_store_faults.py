@@ -1,4 +1,4 @@
-"""A store that fails for a moment, before and after the submission: a task's retry goes on, and pays once."""
+"""A store with a temporary fault, before and after the submission: the retry succeeds and pays once."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Faulty(MemoryFileSystem):
     ],
     ids=["timeout", "reset", "unknown", "forbidden"],
 )
-def test_retry_helps_where_the_fault_passes(
+def test_temporary_store_fault_allows_a_retry(
     error: Exception, attempts: int, where: str, sandbox: Any, attached: Callable[..., str]
 ) -> None:
     faulty = Faulty(error)

@@ -1,8 +1,7 @@
-"""Paid POST: content of the ledger after each outcome."""
+"""The paid POST: content of the ledger after each outcome."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from airflow_provider_grokvideo.ledger import Attempt
 from airflow_provider_grokvideo.ledger_stores import FileStore, Ledger
 from airflow_provider_grokvideo.sandbox import Sandbox
 from airflow_provider_grokvideo.submission import PreparedRequest, RetryLater, submit_once
+from tests.support.connections import connection
 
 REQUEST = VideoRequest(prompt="A red fox in the snow", duration=1)
 PREPARED = PreparedRequest(REQUEST, "f1", "here", RequestSummary("grok-imagine-video"))
@@ -42,8 +42,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def hook(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> GrokVideoHook:
     """Return a hook of it."""
-    made = {"conn_type": "grokvideo", "host": sandbox.base_url, "password": sandbox.api_key}
-    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_TEST", json.dumps(made))
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_TEST", connection(sandbox.base_url, sandbox.api_key))
     return GrokVideoHook("grokvideo_test")
 
 

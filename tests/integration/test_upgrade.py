@@ -16,7 +16,7 @@ import pytest
 
 from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.triggers import grokvideo as triggers
-from tests.integration.test_operators import run
+from tests.support.video_tasks import video_task
 
 RELEASES = sorted((Path(__file__).parents[1] / "fixtures" / "serialized_triggers").glob("*.json"))
 STORED = [
@@ -33,8 +33,8 @@ def restored(stored: dict[str, Any], **changes: Any) -> Any:
 
 
 @pytest.mark.parametrize("stored", STORED)
-async def test_a_stored_trigger_runs(stored: dict[str, Any], sandbox: Any) -> None:
-    request_id = run(prompt="before the upgrade", wait_for_completion=False).result["request_id"]
+async def test_stored_trigger_runs(stored: dict[str, Any], sandbox: Any) -> None:
+    request_id = video_task(prompt="before the upgrade", wait_for_completion=False).run().result["request_id"]
     deadline = stored["kwargs"]["deadline"] and time.time() + 20
     trigger = restored(stored, request_id=request_id, poll_interval=0.05, deadline=deadline)
 
@@ -47,8 +47,8 @@ async def test_a_stored_trigger_runs(stored: dict[str, Any], sandbox: Any) -> No
 
 
 @pytest.mark.parametrize("stored", [one for one in STORED if one.values[0]["kwargs"]["deadline"]])
-async def test_a_stored_trigger_whose_deadline_has_passed_says_so(stored: dict[str, Any], sandbox: Any) -> None:
-    request_id = run(prompt="long before the upgrade", wait_for_completion=False).result["request_id"]
+async def test_stored_trigger_past_its_deadline_times_out(stored: dict[str, Any], sandbox: Any) -> None:
+    request_id = video_task(prompt="long before the upgrade", wait_for_completion=False).run().result["request_id"]
 
     (event,) = [event.payload async for event in restored(stored, request_id=request_id).run()]
 
@@ -70,11 +70,11 @@ def test_every_trigger_is_in_the_fixture_of_this_release() -> None:
 
 
 @pytest.mark.parametrize("stored", STORED)
-def test_an_argument_of_a_newer_release_is_named(stored: dict[str, Any]) -> None:
+def test_argument_of_a_newer_release_is_named(stored: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=r"'priority'.*newer airflow-provider-grokvideo.*triggerers.*4b2cd27e"):
         restored(stored, priority=1)
 
 
-def test_a_missing_argument_is_a_mistake_in_the_code() -> None:
+def test_missing_argument_raises_type_error() -> None:
     with pytest.raises(TypeError, match="deadline"):
         triggers.GrokVideoTrigger("grokvideo_default", "id", 5.0)  # type: ignore[call-arg]

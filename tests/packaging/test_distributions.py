@@ -1,4 +1,4 @@
-"""What is in the wheel and the sdist, and that they go together with what an Airflow has installed."""
+"""Content of wheel and sdist, and their installation beside other providers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def metadata(wheel: Path) -> Message:
         return message_from_bytes(archive.read(f"{INFO}/METADATA"))
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_only_the_package(wheel: Path) -> None:
     in_wheel = {name for name in zipfile.ZipFile(wheel).namelist() if not name.startswith(f"{INFO}/")}
 
     tracked = command("git", "ls-files", PACKAGE).split()
@@ -73,11 +73,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert f"{PACKAGE}/py.typed" in in_wheel
 
 
-def test_the_wheel_is_for_any_python_3(wheel: Path) -> None:
+def test_wheel_is_for_any_python_3(wheel: Path) -> None:
     assert wheel.name == f"{PACKAGE}-{__version__}-py3-none-any.whl"
 
 
-def test_the_sdist_holds_what_is_needed_to_test_it(sdist: Path) -> None:
+def test_sdist_holds_what_the_tests_need(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
 
@@ -86,7 +86,7 @@ def test_the_sdist_holds_what_is_needed_to_test_it(sdist: Path) -> None:
     assert not [name for name in names if "__pycache__" in name or name.startswith((".venv", "build/", "dist/"))]
 
 
-def test_the_metadata_says_what_it_is(metadata: Message) -> None:
+def test_metadata_describes_the_package(metadata: Message) -> None:
     assert metadata["Name"] == "airflow-provider-grokvideo"
     assert metadata["Version"] == __version__
     assert metadata["License-Expression"] == "Apache-2.0"
@@ -95,23 +95,23 @@ def test_the_metadata_says_what_it_is(metadata: Message) -> None:
     assert {"Framework :: Apache Airflow :: Provider", "Typing :: Typed"} <= set(metadata.get_all("Classifier") or [])
 
 
-def test_the_entry_points_lead_somewhere(wheel: Path) -> None:
+def test_entry_points_can_be_loaded(wheel: Path) -> None:
     text = zipfile.ZipFile(wheel).read(f"{INFO}/entry_points.txt").decode()
 
     assert "[apache_airflow_provider]\nprovider_info = " in text
     assert "grokvideo-sandbox = " in text
 
 
-def test_the_tools_of_the_trade_find_nothing(wheel: Path, sdist: Path) -> None:
+def test_twine_and_check_wheel_find_nothing(wheel: Path, sdist: Path) -> None:
     command("check-wheel-contents", str(wheel))
     command("twine", "check", "--strict", str(wheel), str(sdist))
 
 
-def test_the_changelog_tells_of_this_version() -> None:
+def test_changelog_has_this_version() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_it_goes_together_with_the_current_providers(wheel: Path, tmp_path: Path) -> None:
+def test_wheel_installs_with_current_providers(wheel: Path, tmp_path: Path) -> None:
     wanted = [f"apache-airflow-providers-{name}" for name in NEIGHBOURS]
     (tmp_path / "in.txt").write_text("\n".join(["apache-airflow", *wanted, str(wheel)]))
 

@@ -1,4 +1,4 @@
-"""Runs one call of the hook in a process of its own, with so much memory and so many seconds and no more.
+"""Run one call of the hook in a process of its own, with limited memory and time.
 
     outcome = run("poll", url)
     assert outcome.kind == "TransportError"
@@ -9,7 +9,6 @@ The processes are forked from one that has imported everything, so that each cos
 from __future__ import annotations
 
 import asyncio
-import json
 import multiprocessing
 import os
 import resource
@@ -26,6 +25,7 @@ from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import GrokVideoError
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.utils import retries
+from tests.support.connections import connection
 
 KEY = "sk-Zq81xTopSecretKey0042"
 ID = "4b2cd27e-0b0d-3dec-c31c-7572daf74bb3"
@@ -33,7 +33,7 @@ REQUEST_TIMEOUT = 1
 MEMORY = 64 * 1024**2
 """Bytes that a call may use beyond what the process has at its start."""
 SECONDS = 30
-"""Seconds after which a call is killed: far more than its own timeout, far less than for ever."""
+"""Seconds after which a call is killed: far more than its own timeout."""
 SPEED_WINDOW = 1.0
 """Seconds over which the speed of a download is measured here."""
 OUT_OF_MEMORY, OUT_OF_TIME = "out of memory", "out of time"
@@ -103,13 +103,8 @@ def _limit_memory() -> None:
 
 
 def _hook(url: str) -> GrokVideoHook:
-    connection = {
-        "conn_type": "grokvideo",
-        "host": f"{url}/grok/v1",
-        "password": KEY,
-        "extra": {"request_timeout": REQUEST_TIMEOUT},
-    }
-    os.environ["AIRFLOW_CONN_GROKVIDEO_DEFAULT"] = json.dumps(connection)
+    default = connection(f"{url}/grok/v1", KEY, request_timeout=REQUEST_TIMEOUT)
+    os.environ["AIRFLOW_CONN_GROKVIDEO_DEFAULT"] = default
     return GrokVideoHook()
 
 

@@ -1,4 +1,4 @@
-"""What any answer can do to one call: a typed outcome, within time and memory, and no secret in it.
+"""Any answer to one call: a typed outcome, within time and memory, and no secret in it.
 
 Each row says how an API answers, and what becomes of a submission and of a poll. The question of a submission is
 whether the API may have accepted it: then the outcome is unknown, and it is never sent again.
@@ -200,7 +200,7 @@ def test_connection_is_tested_without_an_exception(row: Row) -> None:
         assert (kind == "works") is row.models
 
 
-def test_plain_answer_to_tls_means_that_nothing_was_sent() -> None:
+def test_plain_answer_to_tls_means_not_submitted() -> None:
     with RawServer([b"HTTP/1.1 400 Speak TLS\r\n\r\n", CLOSE], reads=False) as server:
         url = server.url.replace("http:", "https:")
         assert run("submit", url).kind == NOT_SENT

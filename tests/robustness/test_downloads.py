@@ -1,4 +1,4 @@
-"""What the host of a video can do to a download: an error or the whole video under its name, and nothing else."""
+"""Any answer of a video host: a typed error, or the whole video under its name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAYOUTS = ("", "+faststart", "+frag_keyframe+empty_moov")
 
 
 @cache
-def film(movflags: str = "") -> bytes:
+def video(movflags: str = "") -> bytes:
     """Return a whole video."""
     return encode(movflags)
 
@@ -40,14 +40,14 @@ def nested(depth: int) -> bytes:
 
 
 WHOLE: dict[str, Any] = {
-    "with-length": lambda: [response(200, film())],
-    "without-length": lambda: streamed(film()),
-    "interim-first": lambda: [b"HTTP/1.1 103 E\r\nA: b\r\n\r\n", response(200, film())],
+    "with-length": lambda: [response(200, video())],
+    "without-length": lambda: streamed(video()),
+    "interim-first": lambda: [b"HTTP/1.1 103 E\r\nA: b\r\n\r\n", response(200, video())],
     "chunks": lambda: [
-        OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n" % len(film()) + film() + b"\r\n0\r\n\r\n"
+        OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n" % len(video()) + video() + b"\r\n0\r\n\r\n"
     ],
-    "moov-first": lambda: [response(200, film("+faststart"))],
-    "fragments": lambda: [response(200, film("+frag_keyframe+empty_moov"))],
+    "moov-first": lambda: [response(200, video("+faststart"))],
+    "fragments": lambda: [response(200, video("+frag_keyframe+empty_moov"))],
     "large": lambda: streamed(head(SIZE), *[MIB] * (SIZE // len(MIB)), length=len(head(SIZE)) + SIZE),
 }
 
@@ -103,7 +103,7 @@ def test_whole_video_is_saved_in_little_memory(script: Any) -> None:
 
 
 @pytest.mark.parametrize("script", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_host_leaves_a_typed_error_and_no_file(script: Any) -> None:
+def test_hostile_host_causes_a_typed_error_and_no_file(script: Any) -> None:
     with RawServer(script) as server:
         outcome = run("download", server.url + SIGNED)
     assert outcome.kind in {"DownloadError", "VideoTooLargeError"}, outcome
@@ -114,7 +114,7 @@ def test_hostile_host_leaves_a_typed_error_and_no_file(script: Any) -> None:
 
 @pytest.mark.parametrize("movflags", LAYOUTS, ids=["moov-last", "moov-first", "fragments"])
 def test_video_cut_anywhere_is_not_saved(movflags: str) -> None:
-    content = film(movflags)
+    content = video(movflags)
     cuts = sorted({len(content) * part // 20 for part in range(1, 20)} | {len(content) - last for last in (1, 8, 100)})
     for cut in cuts:
         # Without a length nothing but the file itself says that it is not whole.
@@ -123,8 +123,8 @@ def test_video_cut_anywhere_is_not_saved(movflags: str) -> None:
         assert (outcome.kind, outcome.saved) == ("DownloadError", ()), (cut, outcome)
 
 
-def test_neither_key_nor_netrc_follows_a_redirect(tmp_path: Any) -> None:
-    with RawServer([response(200, film())]) as target:
+def test_redirect_gets_neither_key_nor_netrc(tmp_path: Any) -> None:
+    with RawServer([response(200, video())]) as target:
         netrc = tmp_path / ".netrc"
         netrc.write_text("machine 127.0.0.1 login me password hidden-word\n")
         with RawServer([response(302, Location=f"{target.url}/v.mp4", Set_Cookie="a=b")]) as server:

@@ -1,4 +1,4 @@
-"""Healthy waits beside hostile ones in one real triggerer: the hostile ones harm themselves only.
+"""Healthy and hostile waits in one real triggerer: the hostile ones do not affect the others.
 
 Airflow's own watchdog writes into the triggerer's log when the event loop was blocked for more than 0.2 s.
 """
@@ -21,6 +21,7 @@ from airflow_provider_grokvideo.api.settings import Settings
 from dev.airflow_stack import AirflowStack, SandboxProcess, wait_until
 from dev.processes import session_members
 from tests.distributed.services import Postgres, missing
+from tests.support.connections import connection
 from tests.support.raw_server import HOLD, RESET, RawServer, drip, repeat, response
 
 pytestmark = pytest.mark.timeout(900)
@@ -144,7 +145,7 @@ def all_polled(servers: dict[str, RawServer], times: int) -> bool:
     return all(len(server.requests) >= (1 if name == ONCE else times) for name, server in servers.items())
 
 
-def test_hostile_answers_harm_no_other_wait(
+def test_hostile_answers_do_not_affect_other_waits(
     database_url: str | None, sandbox: SandboxProcess, hostile: dict[str, RawServer], tmp_path: Path
 ) -> None:
     ids = submitted(sandbox)
@@ -153,14 +154,7 @@ def test_hostile_answers_harm_no_other_wait(
         "AIRFLOW_CONN_GROKVIDEO_DEFAULT": sandbox.connection,
         "GROKVIDEO_WAITS": json.dumps(waits(ids)),
         **{
-            f"AIRFLOW_CONN_HOSTILE_{number}": json.dumps(
-                {
-                    "conn_type": "grokvideo",
-                    "host": f"{server.url}/grok/v1",
-                    "password": KEY,
-                    "extra": {"request_timeout": 5},
-                }
-            )
+            f"AIRFLOW_CONN_HOSTILE_{number}": connection(f"{server.url}/grok/v1", KEY, request_timeout=5)
             for number, server in servers
         },
     }

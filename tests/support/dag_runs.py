@@ -1,4 +1,4 @@
-"""Runs a folder of DAGs with ``dag.test()`` in a process with an Airflow home of its own, and tells what came of them.
+"""Run a folder of DAGs with ``dag.test()`` in a process with an Airflow home of its own.
 
 ``python -m tests.support.dag_runs OUTPUT`` is that process.
 """

@@ -1,4 +1,4 @@
-"""Texts, documents and bodies that an API should not send, and the rule for what may become of them."""
+"""Texts, documents and bodies that an API should not send, and a check of their output."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def encode(movflags: str = "", *, seconds: int = 1, keyframe_every: int = 6) -> 
         return path.read_bytes()
 
 
-def remux(film: bytes, movflags: str) -> bytes:
+def remux(video: bytes, movflags: str) -> bytes:
     """Return the same pictures in another layout."""
     import io
 
@@ -50,7 +50,7 @@ def remux(film: bytes, movflags: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         options = {"movflags": movflags} if movflags else {}
-        with av.open(io.BytesIO(film)) as source, av.open(str(path), "w", format="mp4", options=options) as container:
+        with av.open(io.BytesIO(video)) as source, av.open(str(path), "w", format="mp4", options=options) as container:
             stream = container.add_stream_from_template(source.streams.video[0])
             for packet in source.demux(source.streams.video[0]):
                 if packet.dts is not None:
@@ -66,12 +66,12 @@ def box(kind: bytes, content: bytes = b"", *, large: bool = False, size: int | N
     return (len(content) + 8 if size is None else size).to_bytes(4) + kind + content
 
 
-def boxes(film: bytes) -> list[tuple[bytes, int, int]]:
-    """Return kind, start and end of the film's boxes."""
+def boxes(video: bytes) -> list[tuple[bytes, int, int]]:
+    """Return kind, start and end of the video's boxes."""
     found, at = [], 0
-    while at < len(film):
-        size = int.from_bytes(film[at : at + 4]) or len(film) - at
-        found.append((film[at + 4 : at + 8], at, at + size))
+    while at < len(video):
+        size = int.from_bytes(video[at : at + 4]) or len(video) - at
+        found.append((video[at + 4 : at + 8], at, at + size))
         at += size
     return found
 

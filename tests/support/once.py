@@ -1,4 +1,4 @@
-"""What is made once for a whole run of the tests, by whichever of pytest-xdist's workers needs it first."""
+"""Values that one worker of pytest-xdist makes once for the whole run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real proxies: HTTP with CONNECT, SOCKS 4, 4a and 5. They note whom they were asked for."""
+"""Real proxies that note their targets: HTTP with CONNECT, SOCKS 4, 4a and 5."""
 
 from __future__ import annotations
 

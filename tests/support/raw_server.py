@@ -1,4 +1,4 @@
-"""A server that says any bytes at any pace: what a broken or hostile API, or a broken proxy, would say.
+"""A server that sends any bytes at any pace, as a broken or hostile API or proxy does.
 
     with RawServer([b"HTTP/1.1 103 Early Hints\\r\\n\\r\\n", (b"HTTP/1.1 200 OK\\r\\n", 0.5), RESET]) as server:
         ask(server.url)
@@ -61,7 +61,7 @@ def drip(data: bytes, seconds: float, size: int = 1) -> list[Step]:
 
 
 def repeat(data: bytes, seconds: float = 0.0) -> Callable[[], Iterator[Step]]:
-    """Return a script that sends the same for ever."""
+    """Return a script that sends the same data without end."""
     return lambda: itertools.repeat((data, seconds))
 
 

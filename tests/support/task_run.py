@@ -1,4 +1,4 @@
-"""Runs an operator through retries, deferrals and clears: the real operator, trigger, HTTP and files.
+"""Run an operator through retries, deferrals and clears: the real operator, trigger, HTTP and files.
 
 Only Airflow's own runner is replaced, so that hundreds of runs take seconds. The same paths go through the real one in
 tests/e2e.

@@ -1,4 +1,4 @@
-"""The URI of a saved file as an asset: one that Airflow's own checks accept, and that leads back to the file."""
+"""The asset URI of a saved file: valid for Airflow, and it leads back to the file."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     store=st.sampled_from(["", "file://", "s3://bucket", "gs://conn@bucket", "abfs://c@container@account"]),
     key=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(lambda key: key.strip("/")),
 )
-def test_any_path_makes_an_asset_that_leads_back(store: str, key: str) -> None:
+def test_any_path_survives_as_an_asset(store: str, key: str) -> None:
     path = f"{store}/x{key}x"
     uri = asset_uri(path)
     assert uri.isascii()
@@ -81,7 +81,7 @@ def test_any_path_makes_an_asset_that_leads_back(store: str, key: str) -> None:
         assert urllib.parse.unquote(parts.path) == f"/x{key}x"
 
 
-def test_asset_that_airflow_refuses_does_not_fail_the_task(caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_asset_does_not_fail_the_task(caplog: pytest.LogCaptureFixture) -> None:
     class Events:
         added: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The look-up of a connection where Airflow finds it in one way and not in the other."""
+"""The connection lookup on the event loop: both of Airflow's ways, faults and caching."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def never(conn_id: str) -> Any:
     raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
 
 
-async def test_what_is_found_synchronously_only_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sync_only_backend_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """The triggers that dag.test() of Airflow 3.3 runs have no other way to the database."""
     connection = Connection(conn_id="stored", conn_type="grokvideo", password="a-key", host="api.x.ai")
     monkeypatch.setattr(async_connection, "get_async_connection", missing)
@@ -45,7 +45,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(async_connection, "_lookups", {})
 
 
-async def test_what_is_not_found_at_all_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(async_connection, "get_async_connection", missing)
     monkeypatch.setattr(async_connection, "BaseHook", SimpleNamespace(get_connection=never))
 
@@ -64,7 +64,7 @@ def failing_then_found(errors: list[Exception]) -> Any:
     return look
 
 
-async def test_fault_that_airflow_reports_as_not_found_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_backend_fault_is_temporary(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(async_connection, "BaseHook", SimpleNamespace(get_connection=never))
     errors: list[Exception] = [AirflowNotFoundException("x"), AirflowNotFoundException("x")]
     monkeypatch.setattr(async_connection, "get_async_connection", failing_then_found(errors))
@@ -72,9 +72,7 @@ async def test_fault_that_airflow_reports_as_not_found_passes(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("error", [OSError("db-pa55"), RuntimeError("db-pa55"), TimeoutError("db-pa55")], ids=repr)
-async def test_passing_fault_is_an_error_of_the_transport_without_its_text(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_temporary_fault_hides_its_text(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(async_connection, "get_async_connection", failing_then_found([error]))
     with pytest.raises(TransportError, match=f"connection c cannot be looked up now: {type(error).__name__}") as caught:
         await async_connection.aget_settings("c")
@@ -82,7 +80,7 @@ async def test_passing_fault_is_an_error_of_the_transport_without_its_text(
     assert caught.value.__context__ is None
 
 
-async def test_waits_share_a_failed_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waits_share_a_failed_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     errors: list[Exception] = [OSError(str(number)) for number in range(10)]
     monkeypatch.setattr(async_connection, "get_async_connection", failing_then_found(errors))
     for _ in range(100):
@@ -91,9 +89,7 @@ async def test_waits_share_a_failed_look_up(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(errors) == 9
 
 
-async def test_wait_outlives_a_look_up_that_fails_for_a_while(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_wait_survives_failed_lookups(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Connection(conn_id="c", conn_type="grokvideo", host=sandbox.base_url, password=sandbox.api_key)
     request_id = GrokVideoClient(settings_of(found)).submit(VideoRequest(prompt="p", duration=1))
     errors: list[Exception] = [OSError(), RuntimeError(), TimeoutError()]
@@ -109,7 +105,7 @@ async def test_wait_outlives_a_look_up_that_fails_for_a_while(
     assert event.payload["status"] == "done"
 
 
-async def test_wait_ends_where_a_field_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_invalid_field_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     async def look(conn_id: str) -> Any:
         return Connection(conn_id=conn_id, conn_type="grokvideo", password="k", extra='{"request_timeout": "soon"}')
 

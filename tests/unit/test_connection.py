@@ -1,4 +1,4 @@
-"""However a connection was made, it gives the same settings; what is wrong in it is refused by name."""
+"""Every form of a connection gives the same settings; invalid fields are refused by name."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_base_url(fields: dict[str, Any], base_url: str) -> None:
     assert settings_of(connection_with(password="k", **fields)).base_url == base_url
 
 
-def test_nothing_but_a_key_gives_the_defaults() -> None:
+def test_connection_with_only_a_key_has_the_defaults() -> None:
     settings = settings_of(connection_with(password=f" {KEY}\n"))
     assert settings == Settings(api_key=KEY)
     assert (settings.request_timeout, settings.max_requests_per_second, settings.verify) == (30.0, 20.0, True)
@@ -143,14 +143,12 @@ def test_nothing_but_a_key_gives_the_defaults() -> None:
         ("api.cometapi.com", {"max_submissions_per_second": 0.2}, 0.2),
     ],
 )
-def test_submissions_are_limited_to_one_a_second_on_xai_unless_told_otherwise(
-    host: str, extra: dict[str, Any], rate: float | None
-) -> None:
+def test_xai_submissions_are_limited_to_one_a_second(host: str, extra: dict[str, Any], rate: float | None) -> None:
     settings = settings_of(connection_with(extra, host=host, password="k"))
     assert settings.max_submissions_per_second == rate
 
 
-def test_settings_name_their_connection_and_are_equal_without_it() -> None:
+def test_equality_ignores_the_connection_name() -> None:
     settings = settings_of(connection_with(password="k"))
     assert settings.connection == f"connection '{NAME}'"
     assert settings == Settings(api_key="k")
@@ -164,7 +162,7 @@ def test_empty_field_of_the_form_gives_its_default(empty: str | None) -> None:
 
 
 @pytest.mark.parametrize("verify", [True, "true", "True", None])
-def test_certificates_are_checked_unless_told_otherwise(verify: object) -> None:
+def test_certificates_are_verified_by_default(verify: object) -> None:
     assert settings_of(connection_with({"verify": verify}, password="k")).verify is True
 
 
@@ -214,7 +212,7 @@ def test_ca_file_is_used() -> None:
         pytest.param({"extra": {"verify": " "}}, ("verify=' '", "CA file"), id="verify-blank"),
     ],
 )
-def test_wrong_field_is_refused_by_name(fields: dict[str, Any], words: tuple[str, ...]) -> None:
+def test_invalid_field_is_refused_by_name(fields: dict[str, Any], words: tuple[str, ...]) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         settings_of(connection_with(password=KEY, **fields))
     assert [word for word in (*words, f"Connection '{NAME}': ", "allowed: ") if word not in str(caught.value)] == []
@@ -222,7 +220,7 @@ def test_wrong_field_is_refused_by_name(fields: dict[str, Any], words: tuple[str
 
 
 @pytest.mark.parametrize("extra", ["[]", '"text"', "5", "{not json"], ids=["list", "text", "number", "no-json"])
-def test_extra_that_is_no_object_gives_defaults_or_an_error_in_words(extra: str) -> None:
+def test_invalid_extra_gives_defaults_or_a_clear_error(extra: str) -> None:
     try:
         settings = settings_of(Connection(conn_id=NAME, conn_type="grokvideo", password="k", extra=extra))
     except (InvalidRequestError, ValueError) as error:
@@ -231,7 +229,7 @@ def test_extra_that_is_no_object_gives_defaults_or_an_error_in_words(extra: str)
         assert settings == Settings(api_key="k")
 
 
-def test_wrong_ledger_path_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_ledger_path_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         f"AIRFLOW_CONN_{NAME.upper()}", json.dumps({"conn_type": "grokvideo", "extra": {"ledger_path": 5}})
     )
@@ -249,7 +247,7 @@ def test_connection_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hook.get_conn() is hook.client
 
 
-def test_hook_shows_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_repr_of_the_hook_holds_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(f"AIRFLOW_CONN_{NAME.upper()}", AS_JSON)
     hook = GrokVideoHook(NAME)
     shown = repr(hook) + str(hook.settings) + repr(hook.settings) + repr(hook.client) + repr(hook.client.__dict__)

@@ -83,7 +83,7 @@ def test_imported_distributions_are_declared(path: Path) -> None:
     assert undeclared(path) == {}
 
 
-def test_undeclared_import_is_found_wherever_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undeclared_import_is_found_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
     source = """
         import os, requests

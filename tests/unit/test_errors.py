@@ -105,7 +105,7 @@ def test_fail_exception_is_airflow_exception() -> None:
     assert issubclass(AirflowFailException, AirflowException)
 
 
-def test_docstring_draws_every_error_class() -> None:
+def test_docstring_lists_every_error_class() -> None:
     drawn = set(re.findall(r"\b\w+Error\b", str(exceptions.__doc__)))
     assert drawn == {kind.__name__ for kind in CLASSES} | {"ValueError"}
 

@@ -1,4 +1,4 @@
-"""Events of triggers: what they hold, and what is read from them."""
+"""Events of triggers: written and read."""
 
 from __future__ import annotations
 
@@ -20,18 +20,8 @@ from airflow_provider_grokvideo.exceptions import (
     ServerError,
     TransportError,
 )
+from tests.support.generations import DONE, ID
 
-ID = "a3d1008e-4544-40d4-d075-11527e794e4a"
-DONE = Generation(
-    ID,
-    "done",
-    progress=100,
-    video_url="https://v.example.com/x.mp4?sig=1",
-    duration=8,
-    model="grok-imagine-video",
-    cost_usd=Decimal("0.40"),
-    raw_status="done",
-)
 PENDING = Generation(ID, "pending", progress=40, raw_status="processing")
 
 
@@ -143,6 +133,6 @@ def test_stop_and_its_event_give_same_error(stop: Stop) -> None:
     ],
     ids=["empty", "no-id", "unknown-status", "status-a-list", "id-a-number"],
 )
-def test_foreign_event_is_refused(event: dict[str, Any]) -> None:
+def test_invalid_event_is_refused(event: dict[str, Any]) -> None:
     with pytest.raises(GrokVideoError, match="none of its own"):
         from_event(event, timeout=900, conn_id="c")

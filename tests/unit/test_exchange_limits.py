@@ -1,4 +1,4 @@
-"""The body of a response: decoded, and never more of it than allowed."""
+"""The body of a response: decoded within its limits."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def test_body_is_decoded(body: bytes, encoding: str) -> None:
     ],
     ids=["large", "large-gzip", "cut-bomb", "cut", "no-gzip", "empty", "brotli", "four"],
 )
-def test_body_that_must_not_be_parsed_says_why(body: bytes, encoding: str, words: str) -> None:
+def test_unparsed_body_says_why(body: bytes, encoding: str, words: str) -> None:
     content, error = read(body, encoding)
     assert words in error
     assert len(content) <= 1000
 
 
-def test_bomb_takes_no_memory() -> None:
+def test_compression_bomb_uses_little_memory() -> None:
     bomb = gzip.compress(bytes(300 * 1024 * 1024), 9)
     assert len(bomb) < MAX_BODY_BYTES
     tracemalloc.start()
@@ -80,7 +80,7 @@ def test_reader_never_fails(body: bytes, encoding: str) -> None:
     assert isinstance(error, str)
 
 
-def test_large_request_gets_the_time_to_be_sent() -> None:
+def test_large_request_has_a_longer_timeout() -> None:
     assert exchange_seconds(30, None) == exchange_seconds(30, bytes(MAX_BODY_BYTES)) == 30
     assert exchange_seconds(30, bytes(21 * MAX_BODY_BYTES)) == 30 + 20 * 8
 
@@ -101,5 +101,5 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
         (UnicodeDecodeError("utf-8", b"s3cret", 0, 1, "s3cret"), "UnicodeDecodeError"),
     ],
 )
-def test_cause_is_told_without_the_text_of_others(error: Any, words: str) -> None:
+def test_error_cause_holds_no_foreign_text(error: Any, words: str) -> None:
     assert describe_cause(error) == words

@@ -1,4 +1,4 @@
-"""Every envelope in which the API describes a generation, and what no answer may make the reader do."""
+"""Every envelope of a generation; no answer breaks the reader."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_envelope_is_read(document: Any, expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("document", [[], [DONE_INNER], "done", 5, True, 1.5], ids=lambda value: type(value).__name__)
-def test_document_that_is_no_object_is_an_error_of_the_server(document: object) -> None:
+def test_non_object_document_is_a_server_error(document: object) -> None:
     with pytest.raises(ServerError, match="not an object") as caught:
         read_generation(ID, document)
     assert caught.value.request_id == ID
@@ -219,7 +219,7 @@ def test_document_that_is_no_object_is_an_error_of_the_server(document: object) 
     ("status", "unknown"),
     [("rendering_shadows", True), ("UNKNOWN", True), ("done", False), ("In Progress", False), ("NOT-START", False)],
 )
-def test_unknown_status_is_told_apart(status: str, unknown: bool) -> None:
+def test_unknown_status_is_recognized(status: str, unknown: bool) -> None:
     generation = read_generation(ID, {"status": status, "video": {"url": URL}})
     assert generation.is_status_unknown is unknown
 
@@ -281,7 +281,7 @@ def check(generation: Generation) -> None:
 
 
 @given(any_json)
-def test_no_document_whatsoever_breaks_the_reader(document: Any) -> None:
+def test_any_document_is_read_or_refused(document: Any) -> None:
     try:
         generation = read_generation(ID, document)
     except GrokVideoError as error:
@@ -299,7 +299,7 @@ def test_no_document_whatsoever_breaks_the_reader(document: Any) -> None:
         pytest.param(nested(5000, key="data"), id="envelopes"),
     ],
 )
-def test_no_depth_breaks_the_reader(document: Any) -> None:
+def test_any_depth_is_read_or_refused(document: Any) -> None:
     generation = read_generation(ID, document)
     check(generation)
     assert generation.state in {"pending", "failed"}
@@ -324,7 +324,7 @@ bodies = any_json.map(lambda value: json.dumps(value).encode()) | st.binary(max_
 @example(200, {}, b"\xff\xfe{\x00}\x00")
 @example(200, {}, b'{"status": "\xff"}')
 @example(200, {}, b'\xef\xbb\xbf{"status": "done"}')
-def test_no_answer_whatsoever_breaks_the_poll(status: int, answer_headers: dict[str, str], body: bytes) -> None:
+def test_any_poll_answer_is_read_or_a_typed_error(status: int, answer_headers: dict[str, str], body: bytes) -> None:
     try:
         generation = read_poll(SETTINGS, ID, HTTPResponse(status, answer_headers, body))
     except GrokVideoError as error:

@@ -1,4 +1,4 @@
-"""What a task may do with what its ledger holds, row by row."""
+"""Decisions of the ledger, row by row."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_result_does_not_depend_on_the_address() -> None:
     try_number=st.integers(2, 9),
     run_started=st.sampled_from(["s1", "s2"]),
 )
-def test_an_automatic_retry_never_submits_what_may_be_paid_for(
+def test_automatic_retry_never_pays_twice(
     entry: LedgerEntry, fingerprint: str | None, clear_number: int, try_number: int, run_started: str
 ) -> None:
     now = replace(FIRST, try_number=try_number, clear_number=clear_number, run_started=run_started)
@@ -203,7 +203,7 @@ def test_a_clear_counts_once() -> None:
     assert mine.was_cleared(replace(CLEARED, try_number=4, max_tries=5))
 
 
-def test_an_entry_of_0_1_0_is_renewed_with_what_is_known_now() -> None:
+def test_entry_of_0_1_0_is_completed() -> None:
     mine = renewed(OF_0_1_0, RETRY, "f1", HERE)
     assert (mine.attempt, mine.fingerprint, mine.address) == (RETRY, "f1", HERE)
     assert renewed(SUBMITTED, RETRY, "f2", ELSEWHERE) == replace(SUBMITTED, attempt=RETRY)
@@ -302,7 +302,7 @@ NOT_ENTRIES: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("stored", "words"), [case[1:] for case in NOT_ENTRIES], ids=[case[0] for case in NOT_ENTRIES])
-def test_what_is_no_entry_is_refused(stored: dict[str, Any], words: str) -> None:
+def test_invalid_entry_is_refused(stored: dict[str, Any], words: str) -> None:
     with pytest.raises(LedgerEntryError, match=words):
         LedgerEntry.from_json(stored)
 
@@ -318,7 +318,7 @@ json_values = st.recursive(
         st.sampled_from([*FINISHED.to_json(), *_stored_by_0_1_0(), "other"]), json_values, max_size=3
     ),
 )
-def test_damage_never_ends_in_another_error(base: dict[str, Any], changes: dict[str, Any]) -> None:
+def test_damaged_entry_is_a_ledger_error(base: dict[str, Any], changes: dict[str, Any]) -> None:
     try:
         entry = LedgerEntry.from_json({**base, **changes})
     except LedgerEntryError:

@@ -1,4 +1,4 @@
-"""Where the ledger's file is: every attempt of a task instance has to find it again."""
+"""The path of the ledger file: the same for every attempt of a task instance."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ UNSTEADY = [
 
 
 @pytest.mark.parametrize("template", STEADY)
-def test_a_steady_path(template: str | None) -> None:
+def test_constant_path_is_recognized(template: str | None) -> None:
     assert is_steady(template)
 
 
 @pytest.mark.parametrize("template", UNSTEADY)
-def test_a_path_that_may_differ_between_attempts(template: str) -> None:
+def test_varying_path_is_recognized(template: str) -> None:
     assert not is_steady(template)
 
 
@@ -61,7 +61,7 @@ def test_a_path_that_may_differ_between_attempts(template: str) -> None:
         ("memory://{{ x }}", "memory://"),
     ],
 )
-def test_the_prefix_that_stays_the_same(template: str, prefix: str) -> None:
+def test_constant_prefix_is_found(template: str, prefix: str) -> None:
     assert steady_prefix(template) == prefix
 
 
@@ -77,30 +77,30 @@ def _directories(**changes: Any) -> list[str]:
     return [str(directory) for directory in ledger_directories(**{**arguments, **changes})]
 
 
-def test_the_ledger_is_beside_the_video() -> None:
+def test_ledger_is_beside_the_video() -> None:
     assert _directories() == ["file:///videos/try=2/.grokvideo"]
 
 
-def test_a_configured_directory_comes_first() -> None:
+def test_configured_directory_comes_first() -> None:
     assert _directories(configured="file:///ledger/") == ["file:///ledger/", "file:///videos/try=2/.grokvideo"]
 
 
-def test_an_unsteady_path_keeps_its_ledger_above() -> None:
+def test_varying_path_has_its_ledger_above() -> None:
     template = "file:///videos/try={{ ti.try_number }}/"
     assert _directories(output_template=template) == ["file:///videos/.grokvideo", "file:///videos/try=2/.grokvideo"]
 
 
-def test_no_output_path_has_no_directory() -> None:
+def test_missing_output_path_has_no_ledger_directory() -> None:
     assert _directories(output_path=None, output_template=None) == []
 
 
-def test_an_unsteady_path_without_a_prefix_is_refused() -> None:
+def test_varying_path_without_a_prefix_is_refused() -> None:
     template = "{{ ti.try_number }}/"
     with pytest.raises(InvalidRequestError, match="Set ledger_path to a directory that stays the same"):
         _directories(output_template=template)
     assert _directories(output_template=template, required=False) == ["file:///videos/try=2/.grokvideo"]
 
 
-def test_an_unsteady_ledger_path_is_refused() -> None:
+def test_varying_ledger_path_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="Use a path without try numbers and times"):
         _directories(configured="file:///ledger/1/", configured_template="file:///ledger/{{ ti.try_number }}/")

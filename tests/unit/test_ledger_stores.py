@@ -1,4 +1,4 @@
-"""Where ledger entries are kept, and what a store that fails does to them."""
+"""Stores of ledger entries, and their faults."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_restoring_an_empty_ledger_leaves_nothing(store: LedgerStore) -> None:
     assert ledger.read() is None
 
 
-def test_restoring_brings_back_what_the_intent_replaced(store: LedgerStore) -> None:
+def test_restoring_returns_the_replaced_entry(store: LedgerStore) -> None:
     submitted(store)
     held = store.read()
     ledger = Ledger(store, RETRY)
@@ -135,7 +135,7 @@ def test_restoring_brings_back_what_the_intent_replaced(store: LedgerStore) -> N
         assert store.read() == held
 
 
-def test_the_slower_of_two_processes_does_not_submit(store: LedgerStore) -> None:
+def test_slower_process_does_not_submit(store: LedgerStore) -> None:
     fast, slow = Ledger(store, FIRST), Ledger(store, RETRY)
     assert (fast.read(), slow.read()) == (None, None)
     fast.record_intent("f1", "here", SUMMARY)
@@ -146,7 +146,7 @@ def test_the_slower_of_two_processes_does_not_submit(store: LedgerStore) -> None
     assert entry.attempt == FIRST
 
 
-def test_the_slower_of_two_processes_does_not_replace_an_earlier_entry(store: LedgerStore) -> None:
+def test_slower_process_keeps_the_earlier_entry(store: LedgerStore) -> None:
     submitted(store)
     fast, slow = Ledger(store, RETRY), Ledger(store, RETRY)
     assert fast.read() == slow.read()
@@ -180,13 +180,13 @@ def test_entry_holds_no_key_no_signature_and_no_image(store: LedgerStore) -> Non
 
 
 @pytest.mark.parametrize("content", [[], "submitted", 5], ids=["list", "text", "number"])
-def test_what_is_no_object_is_an_error_not_an_empty_ledger(store: LedgerStore, content: Any) -> None:
+def test_non_object_entry_is_an_error(store: LedgerStore, content: Any) -> None:
     store.write(content)
     with pytest.raises(LedgerEntryError, match=r"not an object|does not hold an object"):
         Ledger(store, FIRST).read()
 
 
-def test_an_entry_of_a_newer_release_submits_nothing(store: LedgerStore) -> None:
+def test_entry_of_a_newer_release_submits_nothing(store: LedgerStore) -> None:
     submitted(store)
     newer = {**(store.read() or {}), "priority": 1}
     store.write(newer)
@@ -201,7 +201,7 @@ def test_an_entry_of_a_newer_release_submits_nothing(store: LedgerStore) -> None
     [b"", b"{", b'{"state": "intent"', b"\xff\xfe", b"<html>", b"[" * 10_000],
     ids=["empty", "cut", "cut-later", "binary", "html", "deep"],
 )
-def test_file_that_is_no_json_is_an_error_not_an_empty_ledger(file: FileStore, content: bytes) -> None:
+def test_invalid_json_is_an_error(file: FileStore, content: bytes) -> None:
     file.write({})
     file._path.fs.pipe_file(file._path.path, content)
     with pytest.raises(LedgerError, match=r"is not JSON|cannot be read"):
@@ -232,7 +232,7 @@ STORE_ERRORS = [
 
 
 @pytest.mark.parametrize("error", STORE_ERRORS)
-def test_store_that_fails_is_an_error_of_the_ledger(error: Exception, attached: Attached) -> None:
+def test_failing_store_is_a_ledger_error(error: Exception, attached: Attached) -> None:
     ledger = Ledger(FileStore(ObjectStoragePath(f"{attached(Broken(error))}bucket/entry.json")), FIRST)
     for act in (ledger.read, lambda: ledger.record_intent("f1", "here", SUMMARY), ledger.restore):
         with pytest.raises(LedgerError, match=r"cannot be (read|written)") as caught:
@@ -241,7 +241,7 @@ def test_store_that_fails_is_an_error_of_the_ledger(error: Exception, attached: 
 
 
 @pytest.mark.parametrize("error", STORE_ERRORS)
-def test_id_that_cannot_be_stored_is_in_the_log_and_the_task_goes_on(
+def test_unstored_id_is_logged_and_the_task_continues(
     error: Exception, attached: Attached, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = Ledger(FileStore(ObjectStoragePath(f"{attached(Broken(error))}bucket/entry.json")), FIRST)
@@ -271,7 +271,7 @@ def test_name_is_the_same_at_every_try() -> None:
     assert file_name(context(try_number=1)) == file_name(context(try_number=7))
 
 
-def test_name_is_another_for_every_other_task_instance() -> None:
+def test_each_task_instance_has_its_own_name() -> None:
     others = [
         {},
         {"dag_id": "d2"},
@@ -311,7 +311,7 @@ def test_directory_is_used_without_a_state_store(slash: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("upgraded", [True, False], ids=["to-the-state-store", "to-another-directory"])
-def test_what_an_earlier_attempt_kept_elsewhere_is_found(upgraded: bool, tmp_path: Path) -> None:
+def test_entry_of_an_earlier_attempt_is_found(upgraded: bool, tmp_path: Path) -> None:
     """After an upgrade of Airflow, or with a ledger_path that was set since."""
     before, now = f"file://{tmp_path}/before", f"file://{tmp_path}/now"
     submitted(open_ledger(context(), [before]).store)
@@ -329,13 +329,13 @@ def test_what_an_earlier_attempt_kept_elsewhere_is_found(upgraded: bool, tmp_pat
     assert entry.request_id == ID
 
 
-def test_a_first_attempt_looks_nowhere_else(tmp_path: Path) -> None:
+def test_first_attempt_reads_one_store(tmp_path: Path) -> None:
     before = f"file://{tmp_path}/before"
     submitted(open_ledger(context(), [before]).store)
     assert open_ledger(context(Store()), [before]).read() is None
 
 
-def test_with_neither_the_task_runs_and_warns(caplog: pytest.LogCaptureFixture) -> None:
+def test_task_without_a_store_warns(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         ledger = open_ledger(context(), [])
     assert "a retry of this task could pay again" in caplog.text
@@ -346,6 +346,6 @@ def test_with_neither_the_task_runs_and_warns(caplog: pytest.LogCaptureFixture) 
     assert ledger.read() is None
 
 
-def test_directory_with_unknown_scheme_is_a_mistake_that_is_named() -> None:
+def test_unknown_scheme_is_refused_by_name() -> None:
     with pytest.raises(InvalidRequestError, match="nonsense://"):
         open_ledger(context(), ["nonsense://bucket/ledger"]).read()

@@ -1,4 +1,4 @@
-"""What Airflow may show of a task's fields, and that the task works with all of them."""
+"""Masked fields in Airflow's UI, plain fields in the task."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ IMAGE = f"data:image/png;base64,{BYTES}"
     ],
     ids=str,
 )
-def test_what_is_not_private_is_shown_as_it_is(value: Any) -> None:
+def test_public_values_are_unchanged(value: Any) -> None:
     assert mask(value) == value
 
 
@@ -91,14 +91,14 @@ def test_what_is_not_private_is_shown_as_it_is(value: Any) -> None:
     ],
     ids=lambda text: text.strip()[:40],
 )
-def test_what_is_private_in_a_text_is_hidden(text: str, shown_as: str) -> None:
+def test_secrets_in_a_text_are_masked(text: str, shown_as: str) -> None:
     assert mask(text) == shown_as
     assert mask(shown_as) == shown_as
     assert SIGNATURE not in redact(text)
     assert SIGNATURE not in repr(mask({"a": [{text: (text, {text})}]}))
 
 
-def test_the_structure_stays_as_it_was() -> None:
+def test_structure_is_unchanged() -> None:
     value = MappingProxyType({"url": SIGNED, "deep": [{"nested": (SIGNED, 3)}], "n": 1, 5: "five"})
 
     masked = mask(value)
@@ -118,25 +118,25 @@ def test_the_structure_stays_as_it_was() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_objects_are_shown_by_a_text_that_hides_the_same(value: Any) -> None:
+def test_objects_are_shown_as_masked_text(value: Any) -> None:
     text = json.dumps(mask(value))
     assert SIGNATURE not in text
     assert "iVBORw0KGgo" * 2 not in text
 
 
-def test_other_objects_stay_themselves() -> None:
+def test_other_objects_are_unchanged() -> None:
     moment = datetime(2026, 1, 1)
     assert mask([moment])[0] is moment
 
 
-def test_a_value_that_holds_itself_has_an_end() -> None:
+def test_recursive_value_is_masked() -> None:
     value: dict[str, Any] = {"url": SIGNED}
     value["self"] = value
 
     assert SIGNATURE not in repr(mask(value))
 
 
-def test_a_long_text_costs_little() -> None:
+def test_long_text_is_masked_fast() -> None:
     assert redact_text("a" * 3_000_000) == "a" * 3_000_000
     assert redact_text("a?b&" * 500_000 + "=") != ""
 
@@ -145,7 +145,7 @@ def test_a_long_text_costs_little() -> None:
 
 
 class Lazy(Sequence[str]):
-    """What Airflow hands over for the output of a mapped task."""
+    """The type of the output of a mapped task in Airflow."""
 
     def __init__(self, values: list[str]) -> None:
         self.values = values
@@ -185,7 +185,7 @@ def stored(task: Any) -> dict[str, Any]:
     return {name: getattr(task, name) for name in task.template_fields}
 
 
-def test_every_field_is_masked_while_airflow_reads_it_and_plain_otherwise() -> None:
+def test_fields_are_masked_only_while_airflow_reads() -> None:
     fields: dict[str, Any] = {
         "prompt": f"A {{{{ word }}}} like {SIGNED}",
         "image": {"url": "https://a.example/{{ word }}.png?sig={{ sign }}"},
@@ -212,7 +212,7 @@ def test_every_field_is_masked_while_airflow_reads_it_and_plain_otherwise() -> N
     assert stored(task) == shown_fields
 
 
-def test_fields_that_a_subclass_adds_are_masked_too() -> None:
+def test_fields_of_a_subclass_are_masked() -> None:
     class Own(GrokVideoGenerateOperator):
         template_fields = (*GrokVideoGenerateOperator.template_fields, "webhook")
 
@@ -226,14 +226,14 @@ def test_fields_that_a_subclass_adds_are_masked_too() -> None:
     assert task.webhook == f"https://a.example/?token={SIGNATURE}"
 
 
-def test_the_sensor_is_masked_too() -> None:
+def test_sensor_fields_are_masked() -> None:
     task = rendered(GrokVideoSensor, request_id="{{ word }}", output_path=SIGNED)
 
     assert stored(task)["output_path"] == "https://store.example.com/lake.png?***"
     assert (task.request_id, task.output_path) == ("lake", SIGNED)
 
 
-def test_the_value_is_back_where_storing_fails() -> None:
+def test_value_is_restored_after_a_failed_store() -> None:
     task = rendered(prompt="p", image=SIGNED)
     fields = iter(task.template_fields)
     for name in fields:
@@ -246,7 +246,7 @@ def test_the_value_is_back_where_storing_fails() -> None:
     assert task.image == SIGNED
 
 
-def test_the_names_behave_as_a_tuple() -> None:
+def test_template_fields_behave_as_a_tuple() -> None:
     task = rendered(prompt="p")
 
     assert isinstance(task.template_fields, MaskedFields)
@@ -255,7 +255,7 @@ def test_the_names_behave_as_a_tuple() -> None:
     assert task.template_fields == type(task).template_fields
 
 
-def test_what_is_rendered_is_not_rendered_again() -> None:
+def test_rendered_value_is_not_rendered_again() -> None:
     task = rendered(prompt="{{ '{{ word }}' }}", image=Output("{{ word }}"), extra={"a": Output(["{{ word }}"])})
 
     task.render_template_fields({"word": "changed"})
@@ -263,7 +263,7 @@ def test_what_is_rendered_is_not_rendered_again() -> None:
     assert (task.prompt, task.image, task.extra) == ("{{ word }}", "{{ word }}", {"a": ["{{ word }}"]})
 
 
-def test_path_objects_and_lazy_sequences_become_what_airflow_can_show() -> None:
+def test_paths_and_lazy_sequences_are_serializable() -> None:
     task = rendered(
         prompt="p",
         image=Path("/data/{{ word }}.png"),

@@ -1,4 +1,4 @@
-"""The table of models: what a request costs at most, whether that may be spent, and which name was meant."""
+"""The table of models: cost estimates, cost ceilings and suggested names."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_estimate_of_an_extension_is_never_below_the_charge(resolution: str, sou
     assert cost >= Decimal(sandbox_models.cost_in_ticks(sold, resolution, 7, 0, source)) / sandbox_models.TICKS_PER_USD
 
 
-def test_table_is_dated_names_its_source_and_holds_no_float() -> None:
+def test_price_table_has_date_source_and_no_float() -> None:
     assert date.fromisoformat(AS_OF)
     assert "docs.x.ai" in SOURCE
     assert all(isinstance(price, Decimal) for units in PRICES.values() for price in units.values())
@@ -183,7 +183,7 @@ def test_cost_above_the_ceiling_or_unknown_is_refused(
     assert str(caught.value) == message
 
 
-def test_line_for_the_log_says_that_it_is_an_upper_bound() -> None:
+def test_log_says_the_cost_is_an_upper_bound() -> None:
     request = request_of(duration=2)
     assert describe_cost(estimate(request), request).startswith("This request costs up to 0.10 USD, by the list prices")
     unknown = request_of(model="a-model")
@@ -200,7 +200,7 @@ def test_amounts_have_two_decimals_or_more(amount: str, text: str) -> None:
 # --- one's own prices -------------------------------------------------------------------------------
 
 
-def test_own_prices_replace_a_models_and_leave_the_others() -> None:
+def test_own_prices_replace_only_their_model() -> None:
     prices = read_prices({CLASSIC: {"480p": 0.04}, "my-model": {"480p": "0.01", "image": 1}})
 
     assert estimate(request_of(duration=5), prices) == Decimal("0.20")
@@ -209,14 +209,14 @@ def test_own_prices_replace_a_models_and_leave_the_others() -> None:
     assert estimate(request_of(duration=4, model=LATE), prices) == Decimal("0.32")
 
 
-def test_own_price_of_a_model_holds_for_its_dated_alias_unless_that_has_its_own() -> None:
+def test_own_price_applies_to_the_dated_alias() -> None:
     prices = read_prices({LATE: {"480p": 0.01}, f"{LATE}-preview": {"480p": 1}})
 
     assert estimate(request_of(duration=5, model=f"{LATE}-2026-05-30"), prices) == Decimal("0.05")
     assert estimate(request_of(duration=5, model=f"{LATE}-preview"), prices) == Decimal("5")
 
 
-def test_inputs_keep_their_list_price_where_none_is_given() -> None:
+def test_missing_own_price_is_the_list_price() -> None:
     prices = read_prices({CLASSIC: {"480p": 0.04, "720p": 0.056}})
     assert estimate(request_of(duration=5, image=IMAGE), prices) == Decimal("0.202")
     assert estimate(request_of(kind="edit", video=VIDEO), prices) == Decimal("8.7") * Decimal("0.066")
@@ -245,7 +245,7 @@ def test_inputs_keep_their_list_price_where_none_is_given() -> None:
     ],
     ids=str,
 )
-def test_wrong_prices_are_refused_naming_model_and_unit(given: Any, named: str) -> None:
+def test_invalid_prices_are_refused_by_model_and_unit(given: Any, named: str) -> None:
     with pytest.raises(InvalidRequestError, match=re.escape(named)):
         read_prices(given)
 
@@ -273,7 +273,7 @@ def test_wrong_prices_are_refused_naming_model_and_unit(given: Any, named: str) 
         ("", None),
     ],
 )
-def test_dated_alias_is_known_as_its_model(name: str, model: str | None) -> None:
+def test_dated_alias_is_its_model(name: str, model: str | None) -> None:
     found = find_model(name)
     assert (found.name if found else None) == model
 
@@ -296,7 +296,7 @@ def test_nearest_known_name(name: str, near: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", [*MODELS, f"{LATE}-preview", "sora-2"])
-def test_known_and_quite_different_names_get_no_hint(name: str) -> None:
+def test_known_and_distant_names_get_no_hint(name: str) -> None:
     assert unknown_name_hint(name) is None
 
 
@@ -310,9 +310,7 @@ def test_known_and_quite_different_names_get_no_hint(name: str) -> None:
         ("sora-2", [LATE], "'sora-2', is not offered to this key."),
     ],
 )
-def test_model_that_is_not_offered_is_told_with_the_nearest_names(
-    name: str, offered: list[str], words: str | None
-) -> None:
+def test_unknown_model_error_names_the_nearest(name: str, offered: list[str], words: str | None) -> None:
     hint = not_offered_hint(name, offered)
     assert hint is None if words is None else hint is not None and hint.startswith(words)
 
@@ -331,7 +329,7 @@ XAI = "The model {} does not exist or your team 1 does not have access to it."
         (400, "invalid-argument", "Unknown model {}"),
     ],
 )
-def test_rejected_name_is_answered_with_the_nearest_known_one(status: int, code: str, message: str) -> None:
+def test_rejected_model_error_names_the_nearest(status: int, code: str, message: str) -> None:
     name = "grok-imagine-vidoe"
     error = RequestRejectedError(message.format(name), status=status, code=code)
     explained = explain_rejected_model(error, name)
@@ -341,7 +339,7 @@ def test_rejected_name_is_answered_with_the_nearest_known_one(status: int, code:
         assert words in str(explained)
 
 
-def test_rejected_name_that_is_known_gets_no_other_proposed() -> None:
+def test_rejected_known_model_gets_no_suggestion() -> None:
     error = RequestRejectedError(COMET.format(CLASSIC), status=503, code="model_not_found")
     assert "Did you mean" not in str(explain_rejected_model(error, CLASSIC))
 
@@ -355,5 +353,5 @@ def test_rejected_name_that_is_known_gets_no_other_proposed() -> None:
     ],
     ids=str,
 )
-def test_other_rejections_stay_as_they_are(error: ApiError) -> None:
+def test_other_rejections_are_unchanged(error: ApiError) -> None:
     assert explain_rejected_model(error, "grok-imagin-video") is error

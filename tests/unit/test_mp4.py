@@ -1,4 +1,4 @@
-"""A real MP4 file, whole and cut, in any chunks, and what only pretends to be one."""
+"""Whole, cut and invalid MP4 files, in any chunks."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def is_whole(content: bytes, chunk: int = 1000, duration: float | None = None) -
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 8, 9, 16, 1000, 10**7])
-def test_whole_film_passes_in_any_chunks(chunk: int) -> None:
+def test_whole_video_passes_in_any_chunks(chunk: int) -> None:
     assert is_whole(VIDEO, chunk)
 
 
 @given(st.data())
-def test_whole_film_passes_however_it_is_cut_into_chunks(data: st.DataObject) -> None:
+def test_whole_video_passes_in_random_chunks(data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(VIDEO)), max_size=20)))
     mp4 = Mp4Check()
     for start, end in zip([0, *cuts], [*cuts, len(VIDEO)], strict=True):
@@ -80,18 +80,18 @@ def test_whole_film_passes_however_it_is_cut_into_chunks(data: st.DataObject) ->
 
 
 @given(st.integers(0, len(VIDEO) - 1), st.sampled_from([1, 7, 1000, 65536]))
-def test_film_cut_anywhere_is_refused(end: int, chunk: int) -> None:
+def test_video_cut_anywhere_is_refused(end: int, chunk: int) -> None:
     assert not is_whole(VIDEO[:end], chunk if end < 5000 else max(chunk, 1000))
 
 
-def test_film_cut_near_a_boundary_of_its_boxes_is_refused() -> None:
+def test_video_cut_near_a_box_boundary_is_refused() -> None:
     ends = {end + off for _, _, box_end in boxes(VIDEO) for end in [box_end] for off in range(-20, 21)}
     cut = sorted(end for end in ends if 0 <= end < len(VIDEO))
     assert len(cut) > 60
     assert [end for end in cut if is_whole(VIDEO[:end])] == []
 
 
-def test_cut_film_is_told_with_its_length() -> None:
+def test_error_names_the_length_of_a_cut_video() -> None:
     with pytest.raises(DownloadError, match=rf"cut short: {len(VIDEO) - 1} bytes, of at least {len(VIDEO)}"):
         check(VIDEO[:-1])
 
@@ -109,14 +109,14 @@ def test_cut_film_is_told_with_its_length() -> None:
         pytest.param(bytes(100), "no MP4 file", id="zeros"),
         pytest.param(MDAT + FTYP + MOOV, "no MP4 file", id="not-in-order"),
         pytest.param(FTYP, "no index", id="only-a-header"),
-        pytest.param(FTYP + MDAT, "no index", id="film-without-index"),
-        pytest.param(FTYP + box(b"mdat"), "no index", id="empty-film-without-index"),
-        pytest.param(FTYP + MOOV, "lacks media data", id="index-without-film"),
-        pytest.param(FTYP + MOOV + box(b"mdat"), "lacks media data", id="empty-film"),
-        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA[:-1]), "lacks media data", id="film-too-short"),
-        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA[:-1], size=0), "lacks media data", id="cut-film-to-the-end"),
-        pytest.param(FTYP + MOOV + box(b"free", MEDIA), "lacks media data", id="film-in-another-box"),
-        pytest.param(FTYP + MOOV + box(b"free") + MDAT, "lacks media data", id="film-in-another-place"),
+        pytest.param(FTYP + MDAT, "no index", id="video-without-index"),
+        pytest.param(FTYP + box(b"mdat"), "no index", id="empty-video-without-index"),
+        pytest.param(FTYP + MOOV, "lacks media data", id="index-without-video"),
+        pytest.param(FTYP + MOOV + box(b"mdat"), "lacks media data", id="empty-video"),
+        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA[:-1]), "lacks media data", id="video-too-short"),
+        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA[:-1], size=0), "lacks media data", id="cut-video-to-the-end"),
+        pytest.param(FTYP + MOOV + box(b"free", MEDIA), "lacks media data", id="video-in-another-box"),
+        pytest.param(FTYP + MOOV + box(b"free") + MDAT, "lacks media data", id="video-in-another-place"),
         pytest.param(FTYP + box(b"moov") + MDAT, "describes no media data", id="index-of-nothing"),
         pytest.param(FTYP + moov(0, 0) + MDAT, "damaged", id="index-without-sizes"),
         pytest.param(FTYP + box(b"moov", b"\0\0\0\x09trak") + MDAT, "damaged", id="index-with-an-impossible-box"),
@@ -130,7 +130,7 @@ def test_cut_film_is_told_with_its_length() -> None:
     ],
 )
 @pytest.mark.parametrize("chunk", [1, 5, 10**6])
-def test_what_is_no_whole_film_is_refused(content: bytes, words: str, chunk: int) -> None:
+def test_incomplete_video_is_refused(content: bytes, words: str, chunk: int) -> None:
     with pytest.raises(DownloadError) as caught:
         check(content, chunk)
     assert words in str(caught.value)
@@ -142,25 +142,25 @@ def test_what_is_no_whole_film_is_refused(content: bytes, words: str, chunk: int
         pytest.param(FTYP + MOOV + MDAT, id="index-first"),
         pytest.param(FTYP + MDAT + moov(len(FTYP) + 8, len(MEDIA)), id="index-last"),
         pytest.param(FTYP + MOOV + MDAT + box(b"free") + box(b"udta", b"x"), id="more-boxes"),
-        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA, size=0), id="film-to-the-end"),
-        pytest.param(head(len(MEDIA)) + MEDIA, id="film-of-large-size"),
-        pytest.param(FTYP + MOOV + MDAT + box(b"mdat", large=True), id="empty-film-of-large-size"),
+        pytest.param(FTYP + MOOV + box(b"mdat", MEDIA, size=0), id="video-to-the-end"),
+        pytest.param(head(len(MEDIA)) + MEDIA, id="video-of-large-size"),
+        pytest.param(FTYP + MOOV + MDAT + box(b"mdat", large=True), id="empty-video-of-large-size"),
         pytest.param(FTYP + MOOV + MDAT + box(b"\xa9nam", b"x"), id="apples-copyright-sign"),
     ],
 )
 @pytest.mark.parametrize("padding", [b"", bytes(1), bytes(7), bytes(8), bytes(1000)], ids=lambda value: f"{len(value)}")
 @pytest.mark.parametrize("chunk", [1, 6, 10**6])
-def test_every_order_and_size_of_boxes_passes_with_padding(content: bytes, padding: bytes, chunk: int) -> None:
+def test_every_box_order_and_size_passes(content: bytes, padding: bytes, chunk: int) -> None:
     assert is_whole(content + padding, chunk)
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))
-def test_no_bytes_whatsoever_break_the_check(content: bytes, chunk: int) -> None:
+def test_any_bytes_pass_or_are_refused(content: bytes, chunk: int) -> None:
     for start in (b"", FTYP, FTYP + MOOV):
         assert is_whole(start + content, chunk) == is_whole(start + content, 10**6)
 
 
-def test_memory_does_not_grow_with_the_film() -> None:
+def test_memory_does_not_grow_with_the_video() -> None:
     chunk = random.Random(1).randbytes(65536)
     mp4 = Mp4Check()
     tracemalloc.start()
@@ -177,39 +177,39 @@ def test_memory_does_not_grow_with_the_film() -> None:
 
 @pytest.mark.parametrize("movflags", [*LAYOUTS.values(), *OTHER_LAYOUTS])
 @pytest.mark.parametrize("chunk", [1, 1000, 10**7])
-def test_every_layout_of_a_muxer_passes(movflags: str, chunk: int) -> None:
+def test_every_muxer_layout_passes(movflags: str, chunk: int) -> None:
     assert is_whole(encode(movflags), chunk)
     assert is_whole(remux(VIDEO, movflags), chunk)
 
 
 @pytest.mark.parametrize("movflags", LAYOUTS.values(), ids=LAYOUTS)
 def test_cut_at_200_offsets_and_around_every_box_is_refused(movflags: str) -> None:
-    film = encode(movflags)
-    offsets = {len(film) * step // 200 for step in range(200)}
-    offsets |= {end + off for _, _, end in boxes(film) for off in range(-20, 21)}
-    cuts = sorted(offset for offset in offsets if 0 <= offset < len(film))
+    video = encode(movflags)
+    offsets = {len(video) * step // 200 for step in range(200)}
+    offsets |= {end + off for _, _, end in boxes(video) for off in range(-20, 21)}
+    cuts = sorted(offset for offset in offsets if 0 <= offset < len(video))
     assert len(cuts) > 300
-    assert [cut for cut in cuts if is_whole(film[:cut], 65536)] == []
+    assert [cut for cut in cuts if is_whole(video[:cut], 65536)] == []
 
 
 @pytest.mark.parametrize("movflags", ["", "+faststart"])
-def test_cut_of_a_film_that_goes_to_the_end_of_the_file_is_refused(movflags: str) -> None:
-    film = encode(movflags)
-    at = next(start for kind, start, _ in boxes(film) if kind == b"mdat")
-    endless = film[:at] + bytes(4) + film[at + 4 :]
-    # What comes behind the film is then part of it.
+def test_cut_of_an_open_ended_video_is_refused(movflags: str) -> None:
+    video = encode(movflags)
+    at = next(start for kind, start, _ in boxes(video) if kind == b"mdat")
+    endless = video[:at] + bytes(4) + video[at + 4 :]
+    # What comes behind the video is then part of it.
     assert is_whole(endless) == (movflags == "+faststart")
-    cuts = [len(film) * step // 57 for step in range(57)] + [len(film) - 1]
+    cuts = [len(video) * step // 57 for step in range(57)] + [len(video) - 1]
     assert [cut for cut in cuts if is_whole(endless[:cut], 65536)] == []
 
 
 @pytest.mark.parametrize("movflags", LAYOUTS.values(), ids=LAYOUTS)
 def test_flipped_bits_of_the_index_are_refused_or_harmless(movflags: str) -> None:
-    film, chance = encode(movflags), random.Random(2)
-    places = [at for kind, start, end in boxes(film) for at in range(start, end if kind != b"mdat" else start + 8)]
+    video, chance = encode(movflags), random.Random(2)
+    places = [at for kind, start, end in boxes(video) for at in range(start, end if kind != b"mdat" else start + 8)]
     judged = set()
     for at in chance.sample(places, 800):
-        flipped = bytearray(film)
+        flipped = bytearray(video)
         flipped[at] ^= 1 << chance.randrange(8)
         judged.add(is_whole(bytes(flipped), 65536))
     assert judged == {True, False}
@@ -217,32 +217,32 @@ def test_flipped_bits_of_the_index_are_refused_or_harmless(movflags: str) -> Non
 
 @pytest.mark.parametrize("place", ["moov", "moof"])
 @given(data=st.data())
-def test_no_content_of_an_index_breaks_the_check(place: str, data: st.DataObject) -> None:
-    film = encode("frag_keyframe+empty_moov")
-    start, end = next((start, end) for kind, start, end in boxes(film) if kind == place.encode())
-    changed = bytearray(film)
+def test_any_index_passes_or_is_refused(place: str, data: st.DataObject) -> None:
+    video = encode("frag_keyframe+empty_moov")
+    start, end = next((start, end) for kind, start, end in boxes(video) if kind == place.encode())
+    changed = bytearray(video)
     for at in data.draw(st.lists(st.integers(start + 8, end - 1), min_size=1, max_size=8)):
         changed[at] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]))
     assert is_whole(bytes(changed), 65536) in {True, False}
 
 
-def test_fragments_without_a_mark_of_their_end_need_the_duration() -> None:
-    film = encode("frag_keyframe+empty_moov+skip_trailer")
-    assert not is_whole(film)
-    assert is_whole(film, duration=1.0)
-    starts = [start for kind, start, _ in boxes(film) if kind == b"moof"]
+def test_unmarked_fragments_need_the_duration() -> None:
+    video = encode("frag_keyframe+empty_moov+skip_trailer")
+    assert not is_whole(video)
+    assert is_whole(video, duration=1.0)
+    starts = [start for kind, start, _ in boxes(video) if kind == b"moof"]
     assert len(starts) == 4
-    assert [cut for cut in starts if is_whole(film[:cut], duration=1.0)] == []
+    assert [cut for cut in starts if is_whole(video[:cut], duration=1.0)] == []
 
 
-def test_index_of_segments_shows_that_fragments_are_missing() -> None:
-    film = encode("dash+global_sidx+skip_trailer")
-    assert is_whole(film)
-    starts = [start for kind, start, _ in boxes(film) if kind == b"moof"]
-    assert [cut for cut in starts if is_whole(film[:cut], duration=0.1)] == []
+def test_segment_index_reveals_missing_fragments() -> None:
+    video = encode("dash+global_sidx+skip_trailer")
+    assert is_whole(video)
+    starts = [start for kind, start, _ in boxes(video) if kind == b"moof"]
+    assert [cut for cut in starts if is_whole(video[:cut], duration=0.1)] == []
 
 
-def test_index_that_lies_about_its_size_costs_no_time() -> None:
+def test_wrong_index_size_is_refused_fast() -> None:
     # 4 billion samples of 4 GiB each, in one chunk, and tables that are not there.
     for count, uniform in ((2**32 - 1, 2**32 - 1), (2**32 - 1, 0), (0, 0)):
         index = bytearray(MOOV)

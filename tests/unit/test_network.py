@@ -1,4 +1,4 @@
-"""The route to a URL, by the connection and the environment; and that requests would take the same."""
+"""The route to a URL, from connection and environment: the same as that of requests."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SAME_AS_REQUESTS = [
 
 
 @pytest.mark.parametrize(("url", "environ", "expected"), SAME_AS_REQUESTS)
-def test_route_is_that_of_requests(
+def test_route_equals_that_of_requests(
     url: str, environ: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert route(url, environ) == expected
@@ -104,11 +104,11 @@ BYPASS = [
 
 
 @pytest.mark.parametrize(("url", "no_proxy", "expected"), BYPASS, ids=str)
-def test_no_proxy_means_what_it_says(url: str, no_proxy: str, expected: bool) -> None:
+def test_no_proxy_is_respected(url: str, no_proxy: str, expected: bool) -> None:
     assert is_bypassed(url, no_proxy) is expected
 
 
-def test_proxy_of_the_connection_wins() -> None:
+def test_proxy_of_the_connection_has_precedence() -> None:
     environ = {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "*"}
     assert route(API, environ, proxy="socks5h://q") == "socks5h://q:1080"
 
@@ -134,7 +134,7 @@ def test_proxy_is_read(text: str, expected: Proxy) -> None:
 @pytest.mark.parametrize(
     ("login", "words"), [("u:p", b"u:p"), ("%C3%A9:p", "é:p".encode("latin-1")), ("%E5%AF%86:p", "密:p".encode())]
 )
-def test_login_is_sent_as_requests_sends_it(login: str, words: bytes) -> None:
+def test_login_is_encoded_as_by_requests(login: str, words: bytes) -> None:
     headers = parse_proxy(f"http://{login}@proxy:1", "x").headers
     assert headers == {"Proxy-Authorization": f"Basic {base64.b64encode(words).decode()}"}
 
@@ -171,7 +171,7 @@ def test_trusted_certificates(verify: bool | str, environ: dict[str, str], expec
     assert (found.verify, found.verify_source) == (expected, source)
 
 
-def test_login_is_in_no_representation() -> None:
+def test_repr_holds_no_login() -> None:
     assert "s3cret" not in repr(resolve_route(API, proxy="http://s3cret:s3cret@p:1", verify=True, environ={}))
 
 

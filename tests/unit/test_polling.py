@@ -1,4 +1,4 @@
-"""When a wait asks again and when it ends, on a simulated clock."""
+"""When a wait polls and when it ends, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def simulate(
     ("timeout", "least", "most"),
     [pytest.param(60, 10, 14, id="minute"), pytest.param(3600, 300, 420, id="hour")],
 )
-def test_quiet_wait_costs_few_polls(timeout: float, least: int, most: int) -> None:
+def test_quiet_wait_needs_few_polls(timeout: float, least: int, most: int) -> None:
     wait = simulate(lambda _: told(), timeout=timeout)
     assert wait.stop.outcome == "timeout"
     assert least <= len(wait.polls) <= most
@@ -112,7 +112,7 @@ def test_quiet_wait_costs_few_polls(timeout: float, least: int, most: int) -> No
     ),
     seed=st.integers(0, 100),
 )
-def test_no_pause_is_below_the_interval_and_the_deadline_is_kept(
+def test_pause_respects_interval_and_deadline(
     interval: float, timeout: float, news: list[Generation | GrokVideoError], seed: int
 ) -> None:
     answers = iter(news)
@@ -143,7 +143,7 @@ def test_pauses_are_jittered() -> None:
 
 
 @pytest.mark.parametrize("asked", [40.0, 300.0])
-def test_rate_limit_is_waited_out_as_told(asked: float) -> None:
+def test_rate_limit_pause_is_respected(asked: float) -> None:
     answers = iter([RateLimitError("slow down", retry_after=asked)])
     wait = simulate(lambda _: next(answers, told("done")))
     assert asked <= wait.delays[1] <= asked * JITTER
@@ -167,9 +167,7 @@ def steady(duration: float, *, step: int = 1) -> Callable[[float], Generation]:
 @pytest.mark.parametrize("step", [1, 10])
 @pytest.mark.parametrize("duration", [20.0, 60.0, 300.0, 800.0, 3000.0])
 @pytest.mark.parametrize("interval", [1.0, 5.0, 15.0])
-def test_end_of_steady_progress_is_noticed_within_one_interval(
-    interval: float, duration: float, step: int, seed: int
-) -> None:
+def test_end_of_progress_is_noticed_within_one_interval(interval: float, duration: float, step: int, seed: int) -> None:
     wait = simulate(steady(duration, step=step), poll_interval=interval, timeout=10_000, seed=seed)
     assert wait.stop.outcome == "final"
     # Progress in rare coarse steps is a quiet wait: twice the interval.
@@ -193,7 +191,7 @@ def test_steady_progress_saves_polls() -> None:
         pytest.param(lambda at: 1 if at < 300 else 2, id="hardly-moves"),
     ],
 )
-def test_progress_that_lies_does_not_stretch_pauses_beyond_the_longest(progress: Callable[[float], int]) -> None:
+def test_false_progress_does_not_exceed_the_longest_pause(progress: Callable[[float], int]) -> None:
     wait = simulate(lambda at: told("done") if at >= 700 else told(progress=progress(at)))
     assert wait.stop.outcome == "final"
     assert wait.ended - 700 <= MAX_INTERVAL * JITTER
@@ -214,12 +212,12 @@ def test_unknown_status_is_waited_on_until_the_deadline() -> None:
     assert wait.stop == Stop("timeout")
 
 
-def test_video_that_is_done_exactly_at_the_deadline_is_not_given_up() -> None:
+def test_video_done_at_the_deadline_is_a_success() -> None:
     wait = simulate(lambda at: told("done") if at >= 99.9999 else told(), timeout=100)
     assert wait.stop == Stop("final")
 
 
-def test_deadline_in_the_past_still_asks_once() -> None:
+def test_past_deadline_allows_one_poll() -> None:
     wait = simulate(lambda _: told(), timeout=-50)
     assert (wait.stop, wait.polls) == (Stop("timeout"), [0.0])
 
@@ -243,26 +241,26 @@ def test_failed_poll_past_the_deadline_is_repeated(error: GrokVideoError, late: 
         pytest.param(REJECTED, REFUSAL_TOLERANCE, id="rejected"),
     ],
 )
-def test_failures_one_after_another_are_tolerated_for_a_while(error: GrokVideoError, tolerance: float) -> None:
+def test_consecutive_failures_are_tolerated(error: GrokVideoError, tolerance: float) -> None:
     wait = simulate(lambda _: error, timeout=5000)
     assert wait.stop == Stop("error", error)
     assert tolerance <= wait.ended - wait.polls[0] <= tolerance + MAX_INTERVAL * JITTER
 
 
 @pytest.mark.parametrize("error", [LOST, BROKEN, LIMITED, NOT_FOUND, REJECTED, BAD_KEY], ids=lambda e: type(e).__name__)
-def test_one_answer_in_between_forgives(error: GrokVideoError) -> None:
+def test_success_resets_the_failures(error: GrokVideoError) -> None:
     turns = iter(range(10**6))
     wait = simulate(lambda at: told("done") if at > 3000 else told() if next(turns) % 2 else error, timeout=5000)
     assert wait.stop == Stop("final")
 
 
-def test_refused_key_is_believed_after_a_few_strikes() -> None:
+def test_rejected_key_fails_after_a_few_polls() -> None:
     wait = simulate(lambda _: BAD_KEY)
     assert wait.stop == Stop("error", BAD_KEY)
     assert len(wait.polls) == MAX_AUTH_FAILURES
 
 
-def test_refusals_of_the_key_must_follow_one_another() -> None:
+def test_only_consecutive_key_rejections_count() -> None:
     answers = iter([BAD_KEY, BAD_KEY, LOST, BAD_KEY, BAD_KEY, told("done")])
     assert simulate(lambda _: next(answers)).stop == Stop("final")
 
@@ -276,7 +274,7 @@ def test_deadline_ends_failing_polls_as_a_timeout() -> None:
 # --- the log ------------------------------------------------------------------------------------------
 
 
-def test_change_is_reported_once_and_silence_once_a_minute() -> None:
+def test_changes_are_logged_once_and_silence_every_minute() -> None:
     wait = simulate(lambda at: told(raw_status="queued" if at < 200 else "processing"), timeout=500)
     gaps = [later - earlier for earlier, later in zip(wait.reports, wait.reports[1:], strict=False)]
     assert REPORT_INTERVAL <= wait.reports[0] <= REPORT_INTERVAL + 2 * 5 * JITTER

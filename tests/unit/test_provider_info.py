@@ -1,4 +1,4 @@
-"""What Airflow is told about this provider when it starts, and what it makes of that."""
+"""Provider metadata, and how Airflow reads it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def modules(info: Any) -> list[str]:
     return found
 
 
-def test_everything_it_names_exists() -> None:
+def test_named_modules_exist() -> None:
     info = get_provider_info()
     named = [name for name in modules(info) if isinstance(name, str)]
     named += [item["hook-class-name"] for item in info["connection-types"]]

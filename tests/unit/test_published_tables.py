@@ -1,4 +1,4 @@
-"""No table with a failure in it is published: of the versions of Airflow, and of what was killed."""
+"""Tables with a failure are not published: versions of Airflow, and kills."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def root(tmp_path: Path) -> Path:
         pytest.param([], "no version was tested", 1, id="nothing"),
     ],
 )  # fmt: skip
-def test_failure_leaves_the_documents_untouched(
+def test_failed_run_keeps_the_documents(
     checked: list[Environment], reason: str, code: int, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert versions.publish(checked, "0.1.0", root) is False
@@ -61,7 +61,7 @@ def test_failure_leaves_the_documents_untouched(
     assert (root / "README.md").read_text() == README
 
 
-def test_table_is_written_where_all_passed(root: Path) -> None:
+def test_table_is_written_if_all_passed(root: Path) -> None:
     assert versions.publish([GOOD], "0.1.0", root) is True
 
     row = f"| 3.3.2 | 3.11.7 | {' | '.join(['3 passed, 1 skipped'] * len(COLUMNS))} |"
@@ -89,7 +89,7 @@ UNKNOWN = KillPoint("row", "somewhere", submissions=0, known=False)
         pytest.param(UNKNOWN, 1, 0, "failed", "1 submissions instead of 0", id="unknown-outcome-submitted-again"),
     ],
 )
-def test_row_of_the_kill_table_with_a_defect_is_named(
+def test_bad_row_of_the_kill_table_is_named(
     point: KillPoint, submissions: int, saved: int, state: str, defect: str | None
 ) -> None:
     found = defects(Outcome(point, submissions, saved, state, tries=2, result=None, log=""))

@@ -1,4 +1,4 @@
-"""How fast one process asks, on a simulated clock, and who goes first, on a real loop."""
+"""The rate limit of one process on a simulated clock, and the order of waits on a real loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def send_all(rate: AdaptiveRate, count: int, start: float = START) -> list[float
 
 
 @pytest.mark.parametrize("asked", [61.0, 3600.0, 86_400.0, 999_999_999.0])
-def test_retry_after_of_one_holds_the_others_for_a_minute_at_most(asked: float) -> None:
+def test_retry_after_delays_others_at_most_a_minute(asked: float) -> None:
     rate = AdaptiveRate(20.0)
     rate.refused(START, START + 1, asked)
     assert rate.due(START + 1) == START + 1 + MAX_PAUSE
@@ -55,14 +55,14 @@ def test_no_burst_at_a_low_limit(limit: float) -> None:
     assert min(later - earlier for earlier, later in itertools.pairwise(sent)) == pytest.approx(1 / limit)
 
 
-def test_idle_time_saves_nothing_up() -> None:
+def test_idle_time_allows_no_burst() -> None:
     rate = AdaptiveRate(2.0)
     send_all(rate, 3)
     sent = send_all(rate, 5, start=START + 10_000)
     assert sent[-1] - sent[0] == pytest.approx(2.0)
 
 
-def test_refusals_of_one_burst_halve_once() -> None:
+def test_rate_limits_of_one_burst_halve_once() -> None:
     rate = AdaptiveRate(20.0)
     sent = send_all(rate, 10)
     answered = sent[-1] + 1
@@ -71,14 +71,14 @@ def test_refusals_of_one_burst_halve_once() -> None:
     assert rate.rate(answered) == pytest.approx(10.0)
 
 
-def test_refusal_of_a_later_request_halves_again() -> None:
+def test_later_rate_limit_halves_again() -> None:
     rate = AdaptiveRate(20.0)
     rate.refused(START, START + 1, None)
     rate.refused(START + 2, START + 3, None)
     assert rate.rate(START + 3) == pytest.approx(5.0, rel=0.05)
 
 
-def test_no_number_of_refusals_stops_it() -> None:
+def test_rate_never_reaches_zero() -> None:
     rate = AdaptiveRate(20.0)
     for turn in range(1000):
         rate.refused(START + turn, START + turn + 0.5, None)
@@ -86,13 +86,13 @@ def test_no_number_of_refusals_stops_it() -> None:
 
 
 @pytest.mark.parametrize("limit", [0.01, 0.1])
-def test_limit_below_the_slowest_pace_is_kept(limit: float) -> None:
+def test_limit_below_the_minimum_rate_is_kept(limit: float) -> None:
     rate = AdaptiveRate(limit)
     rate.refused(START, START + 1, None)
     assert rate.rate(START + 1) == limit
 
 
-def test_pace_recovers_gradually() -> None:
+def test_rate_recovers_gradually() -> None:
     rate = AdaptiveRate(20.0)
     for turn in range(2):
         rate.refused(START + turn, START + turn + 0.5, None)
@@ -104,7 +104,7 @@ def test_pace_recovers_gradually() -> None:
 
 
 @pytest.mark.parametrize("days", [1, 30, 365])
-def test_pace_is_whole_again_however_long_ago_the_refusal_was(days: int) -> None:
+def test_rate_recovers_after_any_time(days: int) -> None:
     rate = AdaptiveRate(20.0)
     rate.refused(START, START + 1, None)
     now = START + days * 86_400
@@ -113,7 +113,7 @@ def test_pace_is_whole_again_however_long_ago_the_refusal_was(days: int) -> None
     assert rate.due(now) == pytest.approx(now + 0.05)
 
 
-def test_retry_after_holds_everybody_once() -> None:
+def test_retry_after_pauses_all_once() -> None:
     rate = AdaptiveRate(20.0)
     sent = send_all(rate, 5)
     now = sent[-1] + 0.5
@@ -132,7 +132,7 @@ def test_shorter_retry_after_does_not_shorten_a_pause() -> None:
     assert rate.due(START + 2) == START + 61.0
 
 
-def test_a_thousand_waiters_at_one_request_a_second_all_get_their_turn() -> None:
+def test_thousand_waiters_all_get_a_turn() -> None:
     """The API allows one request per second, and refuses what comes sooner; everybody polls every 30 s."""
     rate, now = AdaptiveRate(20.0), START
     asked = dict.fromkeys(range(1000), 0)
@@ -163,7 +163,7 @@ def test_a_thousand_waiters_at_one_request_a_second_all_get_their_turn() -> None
         st.tuples(st.sampled_from(["wait", "send", "refuse"]), st.floats(0, 200_000)), min_size=1, max_size=40
     ),
 )
-def test_pace_is_always_within_its_bounds(limit: float, steps: list[tuple[str, float]]) -> None:
+def test_rate_stays_within_its_bounds(limit: float, steps: list[tuple[str, float]]) -> None:
     rate, now, last_sent = AdaptiveRate(limit), START, START
     for what, number in steps:
         if what == "wait":
@@ -191,7 +191,7 @@ async def test_first_come_first_served() -> None:
     assert served == list(range(40))
 
 
-async def test_cancelled_wait_takes_nobodys_turn() -> None:
+async def test_cancelled_wait_takes_no_turn() -> None:
     limiter = RateLimiter(AdaptiveRate(40.0), 64)
     await limiter.acquire()
     tasks = [asyncio.create_task(limiter.acquire()) for _ in range(10)]
@@ -205,7 +205,7 @@ async def test_cancelled_wait_takes_nobodys_turn() -> None:
     assert len(counted) == 1
 
 
-async def test_refusal_holds_back_those_that_wait_already() -> None:
+async def test_rate_limit_delays_waiting_requests() -> None:
     limiter = RateLimiter(AdaptiveRate(50.0), 64)
     first = await limiter.acquire()
     waiting = asyncio.create_task(limiter.acquire())

@@ -11,18 +11,7 @@ from hypothesis import strategies as st
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.results import to_result
 from airflow_provider_grokvideo.storage import Landed
-
-ID = "a3d1008e-4544-40d4-d075-11527e794e4a"
-DONE = Generation(
-    ID,
-    "done",
-    progress=100,
-    video_url="https://v.example.com/x.mp4?sig=1",
-    duration=8,
-    model="grok-imagine-video",
-    cost_usd=Decimal("0.40"),
-    raw_status="done",
-)
+from tests.support.generations import DONE, ID
 
 
 def test_result_has_documented_fields() -> None:

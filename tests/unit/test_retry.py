@@ -1,4 +1,4 @@
-"""Whether a submission that was certainly not accepted is sent again, and when."""
+"""Whether and when a rejected submission is sent again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pause(error: GrokVideoError, *, attempt: int = 1, left: float = 600.0, jitte
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("attempt", [1, 2, 50])
-def test_what_may_have_been_accepted_or_cannot_be_is_never_sent_again(error: GrokVideoError, attempt: int) -> None:
+def test_possibly_accepted_post_is_not_repeated(error: GrokVideoError, attempt: int) -> None:
     assert pause(error, attempt=attempt) is None
 
 
@@ -78,7 +78,7 @@ def test_what_may_have_been_accepted_or_cannot_be_is_never_sent_again(error: Gro
         pytest.param(UNREACHED, MAX_UNREACHED_ATTEMPTS, None, id="unreached-left-to-the-retry"),
     ],
 )
-def test_what_was_certainly_not_accepted_waits(error: GrokVideoError, attempt: int, expected: float | None) -> None:
+def test_rejected_post_waits_and_is_repeated(error: GrokVideoError, attempt: int, expected: float | None) -> None:
     assert pause(error, attempt=attempt) == expected
 
 
@@ -97,7 +97,7 @@ def test_nothing_is_sent_after_the_total_timeout(retry_after: float, left: float
     left=st.floats(0, 1000),
     jitter=st.floats(0, 1),
 )
-def test_pause_is_never_shorter_than_told_and_ends_in_time(
+def test_pause_respects_retry_after_and_timeout(
     retry_after: float | None, attempt: int, left: float, jitter: float
 ) -> None:
     seconds = pause(RateLimitError("", retry_after=retry_after), attempt=attempt, left=left, jitter=jitter)
@@ -105,14 +105,14 @@ def test_pause_is_never_shorter_than_told_and_ends_in_time(
         assert (retry_after or 0.0) <= seconds <= left + 1e-6
 
 
-def test_waits_that_are_refused_together_do_not_return_together() -> None:
+def test_pauses_of_parallel_tasks_are_spread() -> None:
     pauses = {pause(RateLimitError("", retry_after=5.0), jitter=share / 10) for share in range(11)}
     assert len(pauses) == 11
     assert max(filter(None, pauses)) <= 5.0 * 1.25
 
 
 @pytest.mark.parametrize("retry_after", [None, 0.0, 0.001, 1.0, 30.0, 59.0])
-def test_whatever_the_api_says_the_posts_of_one_task_are_few(retry_after: float | None) -> None:
+def test_number_of_posts_is_bounded(retry_after: float | None) -> None:
     now, attempt = 0.0, 0
     while True:
         attempt += 1

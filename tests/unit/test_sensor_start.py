@@ -1,4 +1,4 @@
-"""When a sensor begins and ends in the triggerer, and what its trigger says."""
+"""When a sensor starts and ends in the triggerer, and the events of its trigger."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     ],
     ids=str,
 )
-def test_it_starts_in_the_triggerer_where_airflow_can(version: str, given: dict[str, Any], versions: tuple[str, ...]):
+def test_sensor_starts_in_the_triggerer_if_supported(version: str, given: dict[str, Any], versions: tuple[str, ...]):
     made = sensor(**given)
 
     assert made.start_from_trigger is (version in versions)
     assert (made.start_trigger_args is not None) is (version in versions)
 
 
-def test_an_id_from_another_task_as_an_object_starts_on_a_worker():
+def test_xcom_id_starts_on_a_worker():
     from airflow.providers.common.compat.sdk import DAG
 
     with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
@@ -61,7 +61,7 @@ def test_an_id_from_another_task_as_an_object_starts_on_a_worker():
         assert sensor(request_id=upstream.output["request_id"]).start_from_trigger is False
 
 
-def test_what_the_trigger_is_started_with_makes_the_trigger(version: str):
+def test_start_arguments_create_the_trigger(version: str):
     if version == "3.0":
         pytest.skip("no start from a trigger")
     arguments = sensor(timeout=100, end_from_trigger=True, poll_interval=2).start_trigger_args
@@ -88,7 +88,7 @@ def test_what_the_trigger_is_started_with_makes_the_trigger(version: str):
     ],
     ids=str,
 )
-def test_it_ends_in_the_triggerer_only_where_nothing_is_left_to_do(given: dict[str, Any], ends: bool):
+def test_sensor_ends_in_the_triggerer_only_without_a_save(given: dict[str, Any], ends: bool):
     made = sensor(end_from_trigger=True)
     for name, value in given.items():
         setattr(made, name, value)
@@ -96,7 +96,7 @@ def test_it_ends_in_the_triggerer_only_where_nothing_is_left_to_do(given: dict[s
     assert made._start_trigger_args().trigger_kwargs["end_from_trigger"] is ends
 
 
-def test_the_usual_deferral_ends_in_the_triggerer_too():
+def test_normal_deferral_ends_in_the_triggerer():
     from airflow.providers.common.compat.sdk import TaskDeferred
 
     with pytest.raises(TaskDeferred) as deferral:
@@ -114,7 +114,7 @@ def ended(said: dict[str, Any], *, end_from_trigger: bool = True) -> TriggerEven
     return trigger._event(said)
 
 
-def test_success_hands_over_the_result_without_the_url():
+def test_success_event_has_the_result_without_url():
     event = ended(DONE | {"video_url": "https://signed"})
 
     assert isinstance(event, TaskSuccessEvent)
@@ -125,7 +125,7 @@ def test_success_hands_over_the_result_without_the_url():
 
 
 @pytest.mark.parametrize("status", ["failed", "moderated", "expired", "timeout", "error"])
-def test_every_other_end_fails_the_task(status: str):
+def test_other_events_fail_the_task(status: str):
     event = ended({"status": status, "request_id": "id-1", "error_message": "why"})
 
     assert isinstance(event, TaskFailedEvent)
@@ -133,14 +133,14 @@ def test_every_other_end_fails_the_task(status: str):
 
 
 @pytest.mark.parametrize("status", ["done", "failed"])
-def test_unasked_it_ends_nothing(status: str):
+def test_trigger_does_not_end_the_task_by_default(status: str):
     assert type(ended({"status": status, "request_id": "id-1"}, end_from_trigger=False)) is TriggerEvent
 
 
 @pytest.mark.parametrize(
     ("limit", "deadline"), [(None, 100), (timedelta(seconds=160), 100), (timedelta(seconds=30), 30)], ids=str
 )
-def test_airflows_own_limit_bounds_a_wait_that_starts_again(monkeypatch, limit, deadline):
+def test_airflow_timeout_bounds_a_restarted_wait(monkeypatch, limit, deadline):
     async def follow(trigger: GrokVideoTrigger, poller: Any) -> Stop:
         return Stop("error", InvalidRequestError("enough"))
 
@@ -165,7 +165,7 @@ def test_airflows_own_limit_bounds_a_wait_that_starts_again(monkeypatch, limit, 
 
 @pytest.mark.parametrize("rendered", ["", "  ", "None", " None\n"])
 @pytest.mark.parametrize("end_from_trigger", [False, True])
-def test_an_empty_id_ends_a_wait_that_starts_in_the_triggerer(rendered: str, end_from_trigger: bool):
+def test_empty_id_ends_a_wait_in_the_triggerer(rendered: str, end_from_trigger: bool):
     trigger = GrokVideoSensorTrigger("no-such-connection", TEMPLATE, 1.0, 100.0, None, end_from_trigger)
     trigger.request_id = rendered
 
@@ -181,7 +181,7 @@ def test_an_empty_id_ends_a_wait_that_starts_in_the_triggerer(rendered: str, end
         assert "XCom" in event.payload["error_message"]
 
 
-def test_a_wait_that_started_in_the_triggerer_says_when():
+def test_event_names_the_start_in_the_triggerer():
     trigger = GrokVideoSensorTrigger("c", "id-1", 1.0, 100.0, time.time() + 90)
 
     event = trigger._event(DONE)
@@ -189,7 +189,7 @@ def test_a_wait_that_started_in_the_triggerer_says_when():
     assert time.time() - event.payload["started_at"] == pytest.approx(10, abs=5)
 
 
-def test_the_interval_doubles_up_to_the_longest():
+def test_interval_doubles_up_to_the_maximum():
     poller = BackoffPoller(poll_interval=2.0, max_poll_interval=12.0, deadline=1e9, now=0.0)
     seconds = []
     for polls in range(6):

@@ -1,4 +1,4 @@
-"""What make soak counts, prints and reads; the runs themselves are the target's."""
+"""Counts and output of make soak."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Airflow:
         yield f"evidence of {run_id}"
 
 
-def test_every_failed_and_stuck_run_counts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_and_stuck_runs_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     airflow: Any = Airflow("success", "failed", StackError("soak_0003 to end: not within 300 s"), "success")
 
     failures = soak.soak(airflow, 4)
@@ -43,14 +43,14 @@ def test_every_failed_and_stuck_run_counts(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("runs", "failures", "line", "code"), [(100, 0, "100 passed, 0 failed", 0), (20, 1, "19 passed, 1 failed", 1)]
 )
-def test_last_line_and_exit_code_tell_how_it_ended(
+def test_last_line_and_exit_code_show_the_outcome(
     capsys: pytest.CaptureFixture[str], runs: int, failures: int, line: str, code: int
 ) -> None:
     assert soak.summarize(runs, failures) == code
     assert capsys.readouterr().out == f"{line}\n"
 
 
-def test_dag_is_the_one_of_the_tutorial() -> None:
+def test_soak_runs_the_dag_of_the_tutorial() -> None:
     dag = soak.tutorial_dag()
     compile(dag, "first_video.py", "exec")
     assert f'DAG("{soak.DAG_ID}"' in dag

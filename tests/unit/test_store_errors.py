@@ -1,4 +1,4 @@
-"""Errors as the stores raise them: whether a retry can help, and in which words."""
+"""Errors of stores: whether a retry can help, and their messages."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def botocore_error(name: str, **details: Any) -> BaseException:
         ("SomethingNew", 599, True),
     ],
 )
-def test_answer_of_s3_decides(code: str, status: int, passes: bool) -> None:
+def test_s3_answer_decides_about_the_retry(code: str, status: int, passes: bool) -> None:
     assert can_pass(s3_error(code, status)) is passes
 
 
@@ -85,7 +85,7 @@ def test_answer_of_s3_decides(code: str, status: int, passes: bool) -> None:
         ("ProfileNotFound", {"profile": "p"}, False),
     ],
 )
-def test_error_without_an_answer_of_s3_decides(name: str, details: dict[str, Any], passes: bool) -> None:
+def test_s3_error_without_answer_decides_about_the_retry(name: str, details: dict[str, Any], passes: bool) -> None:
     assert can_pass(botocore_error(name, **details)) is passes
 
 
@@ -126,7 +126,7 @@ def _response(status: int) -> requests.Response:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_error_of_any_store_decides(name: str) -> None:
+def test_store_error_decides_about_the_retry(name: str) -> None:
     make, passes = OTHERS[name]
     assert can_pass(make()) is passes
 
@@ -140,7 +140,7 @@ def test_cause_of_an_error_counts() -> None:
     assert not can_pass(raised_by(lambda: fail(PermissionError("no"))))
 
 
-def test_cause_that_goes_round_ends() -> None:
+def test_circular_cause_ends() -> None:
     error = RuntimeError("round")
     error.__cause__ = error
     assert can_pass(error)
@@ -156,7 +156,7 @@ def test_cause_that_goes_round_ends() -> None:
         (lambda folder: (folder / "a\0b").open(), "ValueError: embedded null byte"),
     ],
 )
-def test_error_of_the_local_disk_is_final_and_in_words(call: Callable[[Path], Any], words: str, tmp_path: Path) -> None:
+def test_local_disk_error_is_final_and_clear(call: Callable[[Path], Any], words: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     error = raised_by(lambda: call(tmp_path))
     assert not can_pass(error)
@@ -179,12 +179,12 @@ def test_error_is_described_in_one_short_line(error: Exception, words: str) -> N
     assert describe(error) == words
 
 
-def test_store_without_its_package_names_it() -> None:
+def test_missing_store_package_is_named() -> None:
     assert package_for("S3") == "apache-airflow-providers-amazon[s3fs]"
     assert package_for("nonsense") is None
 
 
-def test_s3_that_cannot_be_reached_passes() -> None:
+def test_unreachable_s3_allows_a_retry() -> None:
     s3fs = pytest.importorskip("s3fs")
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What is remembered of a request: which changes make it another one, and what is kept of it."""
+"""The stored summary of a request: which changes make another request."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ UNSIGNED = [
 
 
 @pytest.mark.parametrize(("url", "stripped"), [case[1:] for case in SIGNED], ids=[case[0] for case in SIGNED])
-def test_a_signature_is_stripped(url: str, stripped: str) -> None:
+def test_signature_is_stripped(url: str, stripped: str) -> None:
     assert strip_signature(url) == stripped
 
 
@@ -72,7 +72,7 @@ def _request(fields: dict[str, Any], url: str) -> VideoRequest:
 
 
 @pytest.mark.parametrize("fields", [case[1] for case in PLACES], ids=[case[0] for case in PLACES])
-def test_a_new_signature_anywhere_is_the_same_request(fields: dict[str, Any]) -> None:
+def test_new_signature_is_the_same_request(fields: dict[str, Any]) -> None:
     first, second, other = (
         fingerprint_request(_request(fields, url))
         for url in (
@@ -88,25 +88,25 @@ def test_a_new_signature_anywhere_is_the_same_request(fields: dict[str, Any]) ->
 @pytest.mark.parametrize(
     "changes", [{"prompt": "a hare"}, {"duration": 9}, {"model": "grok-imagine-video-1.5"}, {"extra": {"seed": 1}}]
 )
-def test_a_changed_field_is_another_request(changes: dict[str, Any]) -> None:
+def test_changed_field_is_another_request(changes: dict[str, Any]) -> None:
     assert fingerprint_request(VideoRequest(**{"prompt": "a fox", **changes})) != fingerprint_request(
         VideoRequest(prompt="a fox")
     )
 
 
-def test_a_url_in_the_prompt_is_text() -> None:
+def test_url_in_the_prompt_is_text() -> None:
     first, second = (
         fingerprint_request(VideoRequest(prompt=f"https://b/k?X-Amz-Signature={signature}")) for signature in "ab"
     )
     assert first != second
 
 
-def test_an_address_is_recognised_by_its_url() -> None:
+def test_address_is_recognized_by_its_url() -> None:
     assert fingerprint_address("https://api.x.ai/v1/") == fingerprint_address("https://API.x.ai/v1")
     assert fingerprint_address("https://api.x.ai/v1") != fingerprint_address("https://api.cometapi.com/grok/v1")
 
 
-def test_a_summary_holds_no_signature_and_no_image() -> None:
+def test_summary_holds_no_signature_and_no_image() -> None:
     request = VideoRequest(
         prompt="a fox",
         reference_images=["https://b/k.png?X-Amz-Signature=s", "DATA:image/png;base64,iVBORw0KGgo=", "s3://b/two.png"],
@@ -120,5 +120,5 @@ def test_a_summary_holds_no_signature_and_no_image() -> None:
 
 
 @pytest.mark.parametrize("stored", [None, {}, [], "x", {"model": 3}])
-def test_no_summary_is_read_from_something_else(stored: object) -> None:
+def test_invalid_summary_is_not_read(stored: object) -> None:
     assert RequestSummary.from_json(stored) is None

@@ -1,4 +1,4 @@
-"""What the API writes is fit for every log, database and page, whatever it writes."""
+"""Cleaned texts of the API: fit for logs, databases and pages."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_text_is_cleaned(text: str, cleaned: str) -> None:
 
 @pytest.mark.parametrize("form", disguises(KEY))
 @pytest.mark.parametrize("around", ["{}", "Bad key {}.", "x{}", "https://h/{}/v.mp4", "\x1b[31m{}\x1b[0m"])
-def test_key_is_removed_in_every_disguise(form: str, around: str) -> None:
+def test_key_is_removed_in_every_encoding(form: str, around: str) -> None:
     assert_clean(clean(around.format(form), KEY))
 
 
@@ -80,19 +80,19 @@ def test_any_key_is_removed(key: str, before: str, after: str) -> None:
     assert key not in clean(json.dumps(before + key + after), key)
 
 
-def test_short_key_is_removed_where_it_is_a_word_of_its_own() -> None:
+def test_short_key_is_removed_as_a_whole_word() -> None:
     assert clean("key a1 of a1b", "a1") == "key *** of a1b"
 
 
 @given(texts, st.integers(8, 5000))
-def test_any_text_becomes_clean_and_stays_so(text: str, limit: int) -> None:
+def test_cleaning_is_idempotent(text: str, limit: int) -> None:
     cleaned = clean(text, KEY, limit)
     assert_clean(cleaned, limit=limit)
     assert clean(cleaned, KEY, limit) == cleaned
 
 
 @pytest.mark.parametrize("length", range(16_200, 16_500, 7))
-def test_no_cut_leaves_half_a_key(length: int) -> None:
+def test_truncation_leaves_no_part_of_a_key(length: int) -> None:
     assert KEY[:6] not in clean("\x00" * length + KEY + "x" * 99, KEY)
 
 
@@ -100,7 +100,7 @@ def test_no_cut_leaves_half_a_key(length: int) -> None:
     "piece",
     ["a", "?", "\\", "%25", "\x1b]", "\x1b[0", "://", "://@", KEY[:-1], "sig=", "x-amz-", "\x00", "s ", "\ud800"],
 )
-def test_cleaning_megabytes_takes_no_time(piece: str) -> None:
+def test_megabytes_are_cleaned_fast(piece: str) -> None:
     text = piece * (20_000_000 // len(piece))
     clean("warm up", KEY)
     before = time.process_time()
@@ -124,7 +124,7 @@ def fit_for_postgresql(value: Any) -> None:
 @example(HTTPResponse(200, {}, json.dumps({"request_id": KEY}).encode()))
 @example(HTTPResponse(200, {}, b'{"status": "\xed\xa0\x80"}'))
 @example(HTTPResponse(200, {"content-type": "text/\udcff"}, b"\xff" * 5000))
-def test_whatever_the_parser_makes_of_any_answer_is_clean(answer: HTTPResponse) -> None:
+def test_parsed_answers_are_clean(answer: HTTPResponse) -> None:
     for name, value in what_comes_out(answer).items():
         if isinstance(value, str):
             fit_for_postgresql(value)
@@ -139,7 +139,7 @@ def test_whatever_the_parser_makes_of_any_answer_is_clean(answer: HTTPResponse) 
 
 
 @given(answers)
-def test_event_of_any_answer_is_json_that_postgresql_takes(answer: HTTPResponse) -> None:
+def test_events_are_valid_postgresql_json(answer: HTTPResponse) -> None:
     try:
         generation = protocol.read_poll(SETTINGS, ID, answer)
         stop = Stop("final" if generation.is_final else "timeout")
@@ -162,7 +162,7 @@ def test_every_text_field_of_a_generation_is_clean(nasty: str) -> None:
                 assert_clean(value, limit=MESSAGE_LIMIT)
 
 
-def test_status_that_is_known_once_it_is_clean_is_that_status() -> None:
+def test_cleaned_status_is_recognized() -> None:
     assert read_generation(ID, {"status": "\x1b[32mfai\x00led\x1b[0m"}).state == "failed"
 
 
@@ -170,7 +170,7 @@ def test_status_that_is_known_once_it_is_clean_is_that_status() -> None:
 @pytest.mark.parametrize(
     "number", ["9" * 5000, "1e999", "NaN", "-Infinity", "9" * 40, f'"{"9" * 5000}"', "1" + "0" * 30]
 )
-def test_number_without_sense_is_none_and_hides_nothing_else(field: str, number: str) -> None:
+def test_invalid_number_is_none(field: str, number: str) -> None:
     body = f'{{"status": "failed", "error": "oh", "usage": {{"{field}": {number}}}, "{field}": {number}}}'
     found = protocol.read_poll(SETTINGS, ID, HTTPResponse(200, {}, body.encode()))
     assert (found.state, found.error_message, found.duration, found.cost_usd) == ("failed", "oh", None, None)
@@ -214,7 +214,7 @@ def test_video_url_is_kept_exactly(url: str) -> None:
         "ftp://cdn.example/v.mp4",
     ],
 )
-def test_video_url_that_cannot_be_kept_is_none(url: str) -> None:
+def test_unusable_video_url_is_none(url: str) -> None:
     assert not is_video_url(url, KEY)
     found = read_generation(ID, {"status": "done", "video": {"url": url}}, KEY)
     assert (found.state, found.video_url, found.error_code) == ("failed", None, NO_VIDEO_URL)
@@ -240,14 +240,14 @@ def test_unusual_id_is_used_as_it_is(request_id: str) -> None:
     "request_id",
     ["\ud800", "a\x00b", "x" * 513, "..", ".", "a\nb", KEY, f"id-{KEY}", "\u202eid", "\x1b[31mid", "x" * 10**6],
 )
-def test_id_that_nothing_can_store_is_shown_and_its_outcome_unknown(request_id: str) -> None:
+def test_unstorable_id_is_an_unknown_outcome(request_id: str) -> None:
     with pytest.raises(SubmissionUnknownError, match="cannot be used") as caught:
         submitted({"request_id": request_id})
     assert_clean(str(caught.value))
     assert clean(request_id, KEY)[:100] in str(caught.value)
 
 
-def test_usable_id_beside_an_unusable_one_is_used() -> None:
+def test_usable_id_is_preferred() -> None:
     assert submitted({"request_id": "\ud800", "data": {"task_id": ID}}) == ID
 
 
@@ -259,7 +259,7 @@ def test_unusable_id_is_never_polled(request_id: str) -> None:
 
 
 @given(st.text(st.characters(), max_size=20), st.integers(1, 40))
-def test_name_of_any_ids_file_fits_every_file_system(part: str, times: int) -> None:
+def test_file_name_of_any_id_fits_every_file_system(part: str, times: int) -> None:
     stem = file_stem(part * times)
     assert stem.isascii()
     assert "/" not in stem
@@ -268,7 +268,7 @@ def test_name_of_any_ids_file_fits_every_file_system(part: str, times: int) -> N
         assert stem != file_stem(part * times + "x")
 
 
-def test_generation_has_no_text_field_that_is_not_covered() -> None:
+def test_every_text_field_is_tested() -> None:
     assert {name for name, kind in Generation.__annotations__.items() if "str" in kind} == {
         *("request_id", "video_url", "model", "error_code", "error_message", "raw_status"),
     }

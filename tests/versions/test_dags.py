@@ -1,4 +1,4 @@
-"""Every example DAG to its end, by ``dag.test()``: Airflow's own runner, deferral and XCom."""
+"""Every example DAG with ``dag.test()``: Airflow's own runner, deferral and XCom."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def dags() -> DagBag:
     return DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 
 
-def landed() -> set[Path]:
+def saved() -> set[Path]:
     return set(VIDEOS.rglob("*.mp4"))
 
 
@@ -55,18 +55,18 @@ def test_every_example_is_tested_here(dags: DagBag) -> None:
 
 
 @pytest.mark.parametrize("dag_id", VIDEOS_OF)
-def test_an_example_succeeds(dag_id: str, dags: DagBag, sandbox: Sandbox) -> None:
-    files, submissions = landed(), len(sandbox.submissions)
+def test_example_succeeds(dag_id: str, dags: DagBag, sandbox: Sandbox) -> None:
+    files, submissions = saved(), len(sandbox.submissions)
 
     run = dags.dags[dag_id].test()
 
     assert str(run.state) == "success", states(run)
     assert set(states(run).values()) == {"success"}
     assert len(sandbox.submissions) - submissions == VIDEOS_OF[dag_id]
-    assert len(landed() - files) == VIDEOS_OF[dag_id]
+    assert len(saved() - files) == VIDEOS_OF[dag_id]
 
 
-def test_the_events_of_assets_carry_the_result(dags: DagBag, sandbox: Sandbox) -> None:
+def test_asset_events_hold_the_result(dags: DagBag, sandbox: Sandbox) -> None:
     run = dags.dags["grokvideo_asset_producer"].test()
 
     (task,) = run.get_task_instances()
@@ -77,7 +77,7 @@ def test_the_events_of_assets_carry_the_result(dags: DagBag, sandbox: Sandbox) -
     assert (task.state, result["status"]) == ("success", "done")
 
 
-def test_a_refused_prompt_fails_with_its_reason_and_takes_the_other_way(dags: DagBag, sandbox: Sandbox) -> None:
+def test_moderated_prompt_runs_the_failure_branch(dags: DagBag, sandbox: Sandbox) -> None:
     submissions = len(sandbox.submissions)
 
     run = dags.dags["grokvideo_failure_handling"].test()
@@ -91,7 +91,9 @@ def test_a_refused_prompt_fails_with_its_reason_and_takes_the_other_way(dags: Da
     assert len(sandbox.submissions) - submissions == 1
 
 
-def test_the_ledger_is_at_home(dags: DagBag, sandbox: Sandbox, record_property: Callable[[str, object], None]) -> None:
+def test_ledger_is_in_the_expected_store(
+    dags: DagBag, sandbox: Sandbox, record_property: Callable[[str, object], None]
+) -> None:
     before = set(VIDEOS.rglob("grokvideo-*.json"))
 
     run = dags.dags["grokvideo_quickstart"].test()
@@ -134,9 +136,7 @@ def _stored_state(run: Any) -> Any:
         return json.loads(row.value) if isinstance(row.value, str) else row.value
 
 
-def test_the_links_of_a_task_are_there(
-    dags: DagBag, sandbox: Sandbox, record_property: Callable[[str, object], None]
-) -> None:
+def test_task_has_its_links(dags: DagBag, sandbox: Sandbox, record_property: Callable[[str, object], None]) -> None:
     run = dags.dags["grokvideo_quickstart"].test()
 
     operator = dags.dags["grokvideo_quickstart"].get_task("generate")

@@ -1,4 +1,4 @@
-"""What this version of Airflow makes of the installed package: connection form, decorator, metadata."""
+"""The installed package in this version of Airflow: connection form, decorator, metadata."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def manager() -> ProvidersManager:
     return ProvidersManager()
 
 
-def test_the_distribution_is_found_through_its_entry_point(manager: ProvidersManager) -> None:
+def test_distribution_is_found_by_its_entry_point(manager: ProvidersManager) -> None:
     assert version("airflow-provider-grokvideo") == __version__
     assert manager.providers["airflow-provider-grokvideo"].version == __version__
     assert [point.name for point in distribution("airflow-provider-grokvideo").entry_points.select(
@@ -39,13 +39,13 @@ def test_the_distribution_is_found_through_its_entry_point(manager: ProvidersMan
     )] == ["provider_info"]  # fmt: skip
 
 
-def test_the_metadata_is_what_this_airflow_calls_valid() -> None:
+def test_metadata_is_valid_for_this_airflow() -> None:
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
 
     jsonschema.validate(get_provider_info(), schema)
 
 
-def test_the_hook_is_behind_its_connection_type(manager: ProvidersManager) -> None:
+def test_hook_is_behind_its_connection_type(manager: ProvidersManager) -> None:
     hook = manager.hooks["grokvideo"]
 
     assert hook is not None
@@ -55,7 +55,7 @@ def test_the_hook_is_behind_its_connection_type(manager: ProvidersManager) -> No
 
 
 @pytest.mark.skipif(AIRFLOW >= (3, 0), reason="Airflow 3 has no forms of its own")
-def test_the_form_of_airflow_2_has_our_fields(manager: ProvidersManager, record_property: Record) -> None:
+def test_form_of_airflow_2_has_all_fields(manager: ProvidersManager, record_property: Record) -> None:
     manager.initialize_providers_hooks()
     record_property("connection form", "hook methods")
 
@@ -77,7 +77,7 @@ print(form.model_dump_json())
 
 
 @pytest.mark.skipif(AIRFLOW < (3, 0), reason="the UI of Airflow 2 renders the hook's widgets itself")
-def test_the_api_server_hands_our_form_to_the_ui(record_property: Record) -> None:
+def test_api_server_returns_the_connection_form(record_property: Record) -> None:
     done = subprocess.run([sys.executable, "-c", HOOK_META], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     form = json.loads(done.stdout.splitlines()[-1])
@@ -90,14 +90,14 @@ def test_the_api_server_hands_our_form_to_the_ui(record_property: Record) -> Non
     assert {name: standard[name]["title"] for name in LABELS} == LABELS
 
 
-def test_the_decorator_is_registered(manager: ProvidersManager) -> None:
+def test_decorator_is_registered(manager: ProvidersManager) -> None:
     from airflow.providers.common.compat.sdk import task
 
     assert "grok_video" in {name for name, _ in manager.taskflow_decorators.items()}
     assert callable(task.grok_video)
 
 
-def test_every_import_works_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+def test_imports_cause_no_warning(recwarn: pytest.WarningsRecorder) -> None:
     import importlib
 
     for name in ("operators", "sensors", "triggers", "decorators", "hooks"):

@@ -1,4 +1,4 @@
-"""What people do to tasks in an ordinary week, on a real Airflow: clear, retry, change the rendering."""
+"""DAGs that the tests clear and retry, some with a prompt that changes at each attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decorated tasks whose rendered fields are looked at while they wait and afterwards."""
+"""Decorated tasks whose rendered fields are read while they wait and afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kill harness runs: the package's own operator, stopped where the run's conf says, and a peer to compare."""
+"""DAGs of the kill harness: the operator, stopped at the point that the run's conf names, and a peer to compare."""
 
 from __future__ import annotations
 

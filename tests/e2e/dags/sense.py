@@ -1,4 +1,4 @@
-"""A sensor that needs no worker, neither to begin nor to end; its run's conf names the generation."""
+"""Sensors that start, and if asked end, in the triggerer; the run's conf names the generation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small DAGs whose runs say in their conf what is asked for."""
+"""Small DAGs whose requests are in the conf of the run."""
 
 from __future__ import annotations
 

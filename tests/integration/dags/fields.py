@@ -1,4 +1,4 @@
-"""Tasks whose rendered fields are looked at. What hooks and subclasses see goes to the file ``$SEEN``."""
+"""Tasks whose rendered fields are read. The file ``$SEEN`` lists what hooks and subclasses see."""
 
 from __future__ import annotations
 

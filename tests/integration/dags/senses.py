@@ -1,4 +1,4 @@
-"""A generation that is waited for in every mode of the sensor, and ids that name none."""
+"""One generation for every mode of the sensor, and invalid ids."""
 
 from __future__ import annotations
 

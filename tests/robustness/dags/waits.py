@@ -1,4 +1,4 @@
-"""Waits of which some are answered by a hostile API; a variable of the environment lists them."""
+"""Waits of which some poll a hostile API; an environment variable lists them."""
 
 from __future__ import annotations
 
