@@ -58,7 +58,7 @@ def assert_defaults(rows: dict[str, str], kind: Any) -> None:
     for name, parameter in parameters(kind).items():
         default = rows[name]
         if parameter.default is inspect.Parameter.empty:
-            assert default == "needed"
+            assert default == "required"
         else:
             shown = repr(parameter.default).replace("'", '"')
             assert default.startswith(f"`{shown}`"), f"{name}: {default} is not {shown}"
