@@ -222,6 +222,7 @@ def write_down(scene: Scene) -> None:
 {rows}
 
 A triggerer counts as dead after `[triggerer] triggerer_health_check_threshold` seconds without a heartbeat, here
-{THRESHOLD}; Airflow's default is 30. This threshold, not this package, causes most of the time until another triggerer polls
-the waits again. No wait is lost during this time: the generation continues, and the deadline is absolute.
+{THRESHOLD}; Airflow's default is 30. This threshold, not this package, causes most of the time until another
+triggerer polls the waits again. No wait is lost during this time: the generation continues, and the deadline is
+absolute.
 """)
