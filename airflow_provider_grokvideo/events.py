@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo.api.generation import Generation
+from airflow_provider_grokvideo.api.protocol import unknown_generation
 from airflow_provider_grokvideo.api.text import shown_id
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
@@ -15,6 +16,7 @@ from airflow_provider_grokvideo.exceptions import (
     GenerationTimeoutError,
     GrokVideoError,
     RequestRejectedError,
+    sentence,
 )
 from airflow_provider_grokvideo.utils import metrics
 
@@ -67,7 +69,7 @@ def from_event(event: Mapping[str, Any], *, timeout: float, conn_id: str) -> Gen
     status = event.get("status")
     request_id = event.get("request_id")
     if status not in STATUSES or not isinstance(request_id, str):
-        raise GrokVideoError(f"the trigger sent an event that is none of its own: {dict(event)!r}")
+        raise GrokVideoError(f"The trigger sent an event that this package does not know: {dict(event)!r}.")
     if status == "timeout":
         raise timeout_error(request_id, timeout, event.get("raw_status"), event.get("progress"))
     if status == "error":
@@ -100,7 +102,9 @@ def generation_from_event(hook: GrokVideoHook, event: Mapping[str, Any], timeout
         latest = _poll_final(hook, event.get("request_id"))
         if latest is None:
             raise
-        log.info("The wait ended with %r, but the API answers: %s", event.get("status"), latest.state)
+        log.info(
+            "The wait ended with %r, and the API now reports the generation as %s", event.get("status"), latest.state
+        )
         return latest
     return hook.get_finished(generation.request_id) if generation.state == "done" else generation
 
@@ -138,9 +142,10 @@ def timeout_error(
     """Return the error of a wait that reached its timeout before the generation was final."""
     known = [raw_status or "", "" if progress is None else f"{progress} %"]
     last = ", ".join(filter(None, known))
+    status = f"last status: {last}" if last else "no status received yet"
     return GenerationTimeoutError(
-        f"{request_id} is not done after {timeout:g} s ({f'last status: {last}' if last else 'no status received yet'}"
-        "). It goes on and is billed; a retry waits for it again and does not pay again",
+        f"Generation {request_id} is not done after {timeout:g} s ({status}). It continues and is billed. A retry "
+        "waits for it again and does not pay again.",
         request_id=request_id,
     )
 
@@ -148,11 +153,12 @@ def timeout_error(
 def _wait_error(request_id: str, error_type: str, message: object, conn_id: str) -> GrokVideoError:
     kind = _ERRORS.get(error_type, GrokVideoError)
     if kind is GenerationNotFoundError:
-        return kind(
-            f"The API knows no generation {request_id} for this key. Check the id, and that connection {conn_id!r} is "
-            "the one that submitted it."
-        )
-    return kind(f"waiting for {request_id} ended: {message}")
+        return kind(unknown_generation(request_id, f"connection {conn_id!r}"))
+    text = sentence(str(message))
+    if not request_id.strip():
+        return kind(text)
+    about = "" if request_id in text else f" for generation {request_id}"
+    return kind(f"The wait{about} ended. {text} The generation is billed, and the next attempt resumes it.")
 
 
 def _poll_final(hook: GrokVideoHook, request_id: object) -> Generation | None:

@@ -50,6 +50,12 @@ def is_final_failure(code: str) -> bool:
     return code.strip().lower().replace("-", "_").replace(" ", "_") in FINAL_FAILURE_CODES
 
 
+def sentence(text: str) -> str:
+    """Return a text, e.g. the API's own message, with one full stop at its end."""
+    text = text.rstrip(". ")
+    return text if text.endswith(("!", "?", "…")) else f"{text}."
+
+
 class GrokVideoError(Exception):
     """Base class of all errors that this package raises.
 
@@ -101,10 +107,19 @@ class ApiError(GrokVideoError):
     :param status: HTTP status code.
     :param code: the API's own error code, ``""`` if it gave none.
     :param request_id: the generation that was polled, if any.
+    :param what: what happened, before the API's message.
+    :param advice: sentences after it: what was billed, and what to do.
     """
 
     def __init__(
-        self, message: str, *, status: int | None = None, code: str = "", request_id: str | None = None
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str = "",
+        request_id: str | None = None,
+        what: str = "",
+        advice: str = "",
     ) -> None:
         self.message = message
         self.status = status
@@ -115,11 +130,13 @@ class ApiError(GrokVideoError):
             for part in (
                 f"HTTP {status}" if status is not None else "",
                 f"code {code}" if code else "",
-                f"request_id {request_id}" if request_id else "",
+                f"request_id {request_id}" if request_id and request_id not in what else "",
             )
             if part
         )
-        super().__init__(f"{message} ({details})" if details else message)
+        details = f" ({details})" if details else ""
+        text = sentence(f"{what}{details}: {message}") if what else f"{message}{details}"
+        super().__init__(f"{text} {advice}" if advice else text)
 
 
 class AuthenticationError(ApiError):
@@ -156,8 +173,10 @@ class RateLimitError(ApiError):
         status: int | None = 429,
         code: str = "",
         request_id: str | None = None,
+        what: str = "",
+        advice: str = "",
     ) -> None:
-        super().__init__(message, status=status, code=code, request_id=request_id)
+        super().__init__(message, status=status, code=code, request_id=request_id, what=what, advice=advice)
         self.retry_after = retry_after
 
 
@@ -193,11 +212,13 @@ class TransportError(GrokVideoError):
     helps.
 
     :param delivered: ``False`` if the request certainly did not reach the API, ``True`` if it may have.
+    :param reason: what the transport said, a part of the message.
     """
 
-    def __init__(self, message: str, *, delivered: bool) -> None:
+    def __init__(self, message: str, *, delivered: bool, reason: str = "") -> None:
         super().__init__(message)
         self.delivered = delivered
+        self.reason = reason
 
 
 class SubmissionUnknownError(GrokVideoError):
@@ -232,16 +253,20 @@ class GenerationError(GrokVideoError):
         kind, what = _BY_STATE[generation.state]
         cost = None if generation.cost_usd is None else format(generation.cost_usd, "f")
         reason = generation.error_message or "the API gives no reason"
+        # The API's default reason is the verdict itself.
+        reason = "" if what.removeprefix("was ") in reason else f": {reason}"
+        code = f" (code {generation.error_code})" if generation.error_code else ""
+        bill = f"It cost {cost} USD." if cost is not None else "It may be billed."
         if generation.state == "moderated":
-            advice = "The same prompt will be rejected again: change it and clear the task"
+            advice = (
+                "The API would reject the same request again: change the prompt or the inputs, then clear this task."
+            )
         elif generation.state == "failed" and is_final_failure(generation.error_code):
-            advice = "The same request will fail again: change it and clear the task"
+            advice = "The same request would fail again: change it, then clear this task."
         else:
-            advice = "A retry checks once more; if the generation has still failed, it submits and pays for a new one"
+            advice = "A retry checks once more; if the generation has still failed, it submits and pays for a new one."
         return kind(
-            f"generation {generation.request_id} {what}: {reason}"
-            f"{f' (code {generation.error_code})' if generation.error_code else ''}"
-            f"{f'; it cost {cost} USD' if cost is not None else ''}. {advice}",
+            f"{sentence(f'Generation {generation.request_id} {what}{code}{reason}')} {bill} {advice}",
             request_id=generation.request_id,
             code=generation.error_code,
             cost_usd=cost,
@@ -293,5 +318,5 @@ class DownloadError(GrokVideoError):
 _BY_STATE: Mapping[str, tuple[type[GenerationError], str]] = {
     "failed": (GenerationFailedError, "failed"),
     "expired": (GenerationExpiredError, "expired"),
-    "moderated": (GenerationModeratedError, "was refused by content moderation"),
+    "moderated": (GenerationModeratedError, "was rejected by content moderation"),
 }

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.models import check_cost, describe_cost, estimate
-from airflow_provider_grokvideo.api.protocol import poll_url
+from airflow_provider_grokvideo.api.protocol import OUTCOME_UNKNOWN, poll_url
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.retry import SUBMISSION_TIMEOUT
 from airflow_provider_grokvideo.api.summary import RequestSummary, fingerprint_address, fingerprint_request
@@ -138,13 +138,14 @@ class TaskExecution:
         if isinstance(step, FailUnknown):
             if entry is not None and entry.attempt is None:
                 ledger.renew(entry, fingerprint, address)
-            raise unknown_error("An earlier attempt of this task ended while it submitted", base_url, step.submitted_at)
+            reason = f"An earlier attempt of this task ended while it submitted. {OUTCOME_UNKNOWN}"
+            raise unknown_error(reason, base_url, step.submitted_at)
         found: Generation | None = None
         if isinstance(step, ReturnResult):
             found = self._poll_once(str(step.entry.request_id))
             result = self._recorded_result(step.entry, found)
             if result is not None:
-                log.info("An earlier attempt finished this task; its result is returned and nothing is submitted")
+                log.info("An earlier attempt finished this task. Its result is returned, and nothing is submitted")
                 _warn_of_change(step.entry, changed=step.changed)
                 ledger.renew(step.entry, fingerprint, address)
                 return self._current(step.entry, found, result)
@@ -153,7 +154,7 @@ class TaskExecution:
             found = self._poll_once(step.request_id)
             step = next_step_after_poll(step, found, time.time())
         if isinstance(step, Resume):
-            log.info("Resuming generation %s; nothing is submitted", step.request_id)
+            log.info("Resuming generation %s. Nothing is submitted", step.request_id)
             _warn_of_change(step.entry, changed=step.changed)
             if step.cleared or step.entry.attempt is None:
                 ledger.renew(step.entry, fingerprint, address)
@@ -219,10 +220,10 @@ class TaskExecution:
             destination(operator.output_path, str(entry.request_id), operator.output_conn_id)
         )
         if path != target and not (path is None and not operator.wait_for_completion):
-            log.info("The recorded result names %s, and output_path is now %s: the video is saved again", path, target)
+            log.info("The recorded result names %s, and output_path is now %s. The video is saved again", path, target)
             return None
         if path and not _exists(path):
-            log.warning("The saved video %s is gone: it is saved again", path)
+            log.warning("The saved video %s is gone. It is saved again", path)
             return None
         url = found.video_url if found is not None else None
         waited = operator.wait_for_completion
@@ -321,7 +322,7 @@ class TaskExecution:
     def _defer_submission(self, later: RetryLater, submit_deadline: float) -> NoReturn:
         pause = max(later.pause, min_deferral())
         self.operator.log.warning(
-            "Not accepted; nothing was billed: %s. The worker slot is released; the next try is in %.0f s",
+            "%s The worker slot is released, and the next try is in %.0f s",
             later,
             pause,
         )
@@ -340,7 +341,7 @@ class TaskExecution:
         operator = self.operator
         operator.log.info(
             "Waiting for generation %s in the triggerer, up to %g s, without a worker slot. Killing or clearing this "
-            "task does not cancel the generation: it is billed, and the next attempt resumes it",
+            "task does not cancel the generation. It is billed, and the next attempt resumes it",
             current.request_id,
             operator.timeout,
         )

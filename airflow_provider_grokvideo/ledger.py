@@ -136,14 +136,12 @@ class LedgerEntry:
         """
         version = stored.get("version", 1)
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise LedgerEntryError(f"it has version {version!r}")
+            raise LedgerEntryError(f"its version is {version!r}")
         known = _FIELDS_OF_0_1_0 if version == 1 else _FIELDS
         newer = sorted(str(name) for name in set(stored) - known)
         if version > VERSION or newer:
             fields = f" with the unknown fields {', '.join(newer)}" if newer else ""
-            raise LedgerEntryError(
-                f"a newer release of airflow-provider-grokvideo wrote it{fields}; install that release on this worker"
-            )
+            raise LedgerEntryError(f"a newer release of airflow-provider-grokvideo wrote it{fields}")
         entry = cls._read_0_1_0(stored) if version == 1 else cls._read(stored)
         entry.check()
         return entry
@@ -154,7 +152,7 @@ class LedgerEntry:
         try:
             made_by = Attempt(**attempt) if attempt is not None else None
         except TypeError as error:
-            raise LedgerEntryError(f"attempt={attempt!r}") from error
+            raise LedgerEntryError(f"its attempt is {attempt!r}") from error
         fields = {name: stored.get(name) for name in _FIELDS - {"version", "attempt", "request"}}
         return cls(**fields, attempt=made_by, request=RequestSummary.from_json(stored.get("request")))  # type: ignore[arg-type]
 
@@ -164,7 +162,7 @@ class LedgerEntry:
             raise LedgerEntryError("it has no fingerprint")
         clear_number = stored.get("clear_number")
         if not isinstance(clear_number, int):
-            raise LedgerEntryError(f"clear_number={clear_number!r}")
+            raise LedgerEntryError(f"its clear_number is {clear_number!r}")
         # The fingerprint of that release includes the connection, so it cannot be compared.
         return cls(
             state=stored.get("state"),  # type: ignore[arg-type]
@@ -181,20 +179,20 @@ class LedgerEntry:
         """
         has_id = isinstance(self.request_id, str) and bool(self.request_id.strip())
         if self.state not in ("intent", "submitted", "finished"):
-            raise LedgerEntryError(f"state={self.state!r}")
+            raise LedgerEntryError(f"its state is {self.state!r}")
         if (self.request_id is not None) if self.state == "intent" else not has_id:
-            raise LedgerEntryError(f"state={self.state!r} with request_id={self.request_id!r}")
+            raise LedgerEntryError(f"its state is {self.state!r} and its request_id is {self.request_id!r}")
         if not _is_number(self.submitted_at):
-            raise LedgerEntryError(f"the time {self.submitted_at!r}")
+            raise LedgerEntryError(f"its time of submission is {self.submitted_at!r}")
         for name in ("fingerprint", "address", "owner"):
             if not isinstance(getattr(self, name), str | None):
-                raise LedgerEntryError(f"{name}={getattr(self, name)!r}")
+                raise LedgerEntryError(f"its {name} is {getattr(self, name)!r}")
         if self.attempt is not None:
             _check_attempt(self.attempt)
         if self.result is None:
             return
         if not isinstance(self.result, Mapping) or self.result.get("request_id") != self.request_id:
-            raise LedgerEntryError("a result that is not of its generation")
+            raise LedgerEntryError("its result is not of its generation")
 
     def was_cleared(self, now: Attempt) -> bool:
         """Return whether a person has cleared this task instance since the entry was written."""
@@ -339,12 +337,12 @@ def _check_attempt(attempt: Attempt) -> None:
     for name in ("try_number", "max_tries", "retries", "clear_number"):
         value = getattr(attempt, name)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise LedgerEntryError(f"attempt.{name}={value!r}")
+            raise LedgerEntryError(f"its attempt.{name} is {value!r}")
     if not isinstance(attempt.run_number, int | None):
-        raise LedgerEntryError(f"attempt.run_number={attempt.run_number!r}")
+        raise LedgerEntryError(f"its attempt.run_number is {attempt.run_number!r}")
     for name in ("run_after", "run_started"):
         if not isinstance(getattr(attempt, name), str | None):
-            raise LedgerEntryError(f"attempt.{name}={getattr(attempt, name)!r}")
+            raise LedgerEntryError(f"its attempt.{name} is {getattr(attempt, name)!r}")
 
 
 def _is_number(value: object) -> bool:

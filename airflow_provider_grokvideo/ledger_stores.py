@@ -15,9 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_grokvideo.exceptions import LedgerEntryError, LedgerError
+from airflow_provider_grokvideo.exceptions import LedgerEntryError, LedgerError, sentence
 from airflow_provider_grokvideo.ledger import Attempt, LedgerEntry, renewed
 from airflow_provider_grokvideo.storage import open_path, replace_file
+from airflow_provider_grokvideo.store_errors import describe
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -89,9 +90,7 @@ class Ledger:
         try:
             return LedgerEntry.from_json(stored)
         except LedgerEntryError as error:
-            raise LedgerEntryError(
-                f"The ledger {self.store} cannot be used: {error}. Nothing was submitted."
-            ) from error
+            raise _unusable(self.store, str(error)) from error
 
     def record_intent(self, fingerprint: str, address: str, request: RequestSummary) -> None:
         """Record that a generation is about to be submitted.
@@ -106,7 +105,7 @@ class Ledger:
             return
         if not self.store.replace(self._stored, intent):
             raise LedgerError(
-                f"Another process of this task instance is submitting: the ledger {self.store} has changed meanwhile. "
+                f"Another process of this task instance is submitting: the ledger {self.store} has changed. "
                 "This process submitted nothing. A retry resumes what the other one has submitted."
             )
         self._stored = self._entry = intent
@@ -138,7 +137,7 @@ class Ledger:
             if entry is not None and entry.request_id == request_id:
                 self._write(replace(entry, state="finished", result={**result, "video_url": None}))
         except Exception:  # each store raises its own errors
-            log.exception("The ledger could not be written; generation %s is finished all the same", request_id)
+            log.exception("The ledger could not be written. Generation %s is finished all the same", request_id)
 
     def renew(self, entry: LedgerEntry, fingerprint: str | None, address: str) -> LedgerEntry:
         """Record this attempt as the writer of the entry. If that fails, only the next clear may not be recognised."""
@@ -166,17 +165,14 @@ class TaskStateStore:
         self._store = store
 
     def __str__(self) -> str:
-        return f"in the task state store, key {STORE_KEY!r},"
+        return f"in the task state store (key {STORE_KEY!r})"
 
     def read(self) -> dict[str, Any] | None:
         """Return the stored object, ``None`` where there is none."""
         stored = self._store.get(STORE_KEY)
         if stored is None or isinstance(stored, dict):
             return stored
-        raise LedgerEntryError(
-            f"The task state store holds a {type(stored).__name__} under {STORE_KEY!r}, not an object. "
-            "Nothing was submitted."
-        )
+        raise _unusable(self, f"it holds a {type(stored).__name__}, not an object")
 
     def write(self, stored: dict[str, Any]) -> None:
         """Replace the stored object at once."""
@@ -243,11 +239,13 @@ class FileStore:
         except (FileNotFoundError, NotADirectoryError):
             return None, None
         except ValueError as error:
-            raise LedgerEntryError(f"The ledger {self._path} is not JSON: {error}. Nothing was submitted.") from error
+            raise _unusable(self, f"it is not JSON ({error})") from error
         except Exception as error:  # each filesystem raises its own errors
-            raise LedgerError(f"The ledger {self._path} cannot be read: {error}. Nothing was submitted.") from error
+            raise LedgerError(
+                f"The ledger {self} cannot be read: {sentence(describe(error))} Nothing was submitted."
+            ) from error
         if not isinstance(stored, dict):
-            raise LedgerEntryError(f"The ledger {self._path} does not hold an object. Nothing was submitted.")
+            raise _unusable(self, f"it holds a {type(stored).__name__}, not an object")
         return stored, version
 
     def _write_unless_changed(self, stored: dict[str, Any], version: str | None) -> bool:
@@ -292,7 +290,9 @@ class FileStore:
         except LedgerError:
             raise
         except Exception as error:  # each filesystem raises its own errors
-            raise LedgerError(f"The ledger {self._path} cannot be {what}: {error}. Nothing was submitted.") from error
+            raise LedgerError(
+                f"The ledger {self} cannot be {what}: {sentence(describe(error))} Nothing was submitted."
+            ) from error
 
 
 def open_ledger(context: Context, directories: Sequence[str | ObjectStoragePath]) -> Ledger:
@@ -332,6 +332,12 @@ def _replace_and_confirm(store: LedgerStore, expected: dict[str, Any] | None, st
     store.write(stored)
     time.sleep(SETTLE_SECONDS)
     return store.read() == stored
+
+
+def _unusable(store: LedgerStore | None, reason: str) -> LedgerEntryError:
+    is_newer = "newer release" in reason
+    remedy = "Install that release on this worker" if is_newer else "Remove it only if no earlier attempt has submitted"
+    return LedgerEntryError(f"The ledger {store} cannot be used: {reason}. Nothing was submitted. {remedy}.")
 
 
 def _read_earlier(store: LedgerStore) -> dict[str, Any] | None:

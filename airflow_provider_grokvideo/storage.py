@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
 from airflow_provider_grokvideo.api.download import VideoTooLargeError
-from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, without_query
+from airflow_provider_grokvideo.api.media import MAX_IMAGE_BYTES, USE_SMALLER_IMAGE, without_query
 from airflow_provider_grokvideo.api.redaction import invalid_field
 from airflow_provider_grokvideo.api.text import file_stem
 from airflow_provider_grokvideo.exceptions import (
@@ -22,6 +22,7 @@ from airflow_provider_grokvideo.exceptions import (
     GrokVideoError,
     InvalidRequestError,
     StorageError,
+    sentence,
 )
 from airflow_provider_grokvideo.mp4 import Mp4Check
 from airflow_provider_grokvideo.store_errors import can_pass, describe, package_for
@@ -124,7 +125,7 @@ def exists(path: str) -> bool:
     except StorageError:
         raise
     except Exception as error:  # each filesystem raises its own errors
-        fault = _fault(error, f"Cannot look for {_quoted(path)}: {describe(error)}.")
+        fault = _fault(error, f"Cannot look for {_quoted(path)}: {sentence(describe(error))}")
         if isinstance(fault, StorageError):
             raise fault from error
         return False
@@ -155,7 +156,7 @@ def check_writable(path: StorePath, conn_id: str | None = None) -> None:
     except GrokVideoError:
         raise
     except Exception as error:  # each filesystem raises its own errors
-        message = f"Cannot write to output_path={_quoted(path)}: {describe(error)}. Nothing was billed."
+        message = f"Cannot write to output_path={_quoted(path)}: {sentence(describe(error))} Nothing was billed."
         raise _fault(error, message) from error
 
 
@@ -172,9 +173,9 @@ def read_image(path: StorePath, name: str = "image") -> bytes:
             content: bytes = file.read(MAX_IMAGE_BYTES + 1)
     except Exception as error:  # each filesystem raises its own errors
         reason = describe(error, is_local=_file(opened).is_local)
-        raise _fault(error, f"Cannot read {name} {_quoted(path)}: {reason}.") from error
+        raise _fault(error, f"Cannot read {name} {_quoted(path)}: {sentence(reason)}") from error
     if len(content) > MAX_IMAGE_BYTES:
-        raise invalid_field(name, str(path), f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid_field(name, str(path), USE_SMALLER_IMAGE)
     return content
 
 
@@ -194,6 +195,18 @@ def save(
     :param conn_id: the store's Airflow connection, if ``path`` names none.
     :raises DownloadError: the video could not be saved; a retry can help.
     """
+    try:
+        return _save(client, generation, path, conn_id)
+    except DownloadError as error:
+        text, where = str(error).rstrip("."), _quoted(path)
+        place = "" if where in text else f" to {where}"
+        raise type(error)(
+            f"Could not save the video of generation {generation.request_id}{place}: {text}. "
+            "It is billed. A retry downloads it again and does not pay again."
+        ) from error
+
+
+def _save(client: GrokVideoClient, generation: Generation, path: StorePath, conn_id: str | None) -> Landed:
     failure: DownloadError | None = None
     for attempt in attempts(DownloadError):
         with attempt:
@@ -204,7 +217,7 @@ def save(
             except (VideoTooLargeError, _CannotSaveError) as error:
                 failure = error
             except DownloadError as error:
-                log.warning("Attempt %d to save the video at %s failed: %s", number, path, error)
+                log.warning("Attempt %d to save the video at %s failed: %s", number, _quoted(path), error)
                 raise
     raise failure or AssertionError("unreachable: the last attempt returns or raises")
 
@@ -218,7 +231,9 @@ def max_video_bytes() -> int:
     if given is None or str(given).strip() == "":
         return MAX_VIDEO_BYTES
     if not str(given).strip().isdecimal() or int(given) == 0:
-        raise InvalidRequestError(f"[grokvideo] max_video_bytes is {given!r}, not a whole number of bytes above 0.")
+        raise InvalidRequestError(
+            f"[grokvideo] max_video_bytes={given} is not valid. Use a whole number of bytes above 0."
+        )
     return int(given)
 
 
@@ -255,7 +270,7 @@ def _save_once(
         raise DownloadError(str(error)) from error
     except Exception as error:  # each filesystem raises its own errors
         kind = DownloadError if can_pass(error) else _CannotSaveError
-        raise kind(f"the video cannot be written to {_quoted(path)}: {describe(error)}") from error
+        raise kind(f"cannot write to {_quoted(path)}: {describe(error)}") from error
     return Landed(str(target), file.size, digest.hexdigest())
 
 
@@ -263,9 +278,9 @@ def _fresh_url(client: GrokVideoClient, request_id: str) -> str:
     try:
         generation = client.get_generation(request_id)
     except GrokVideoError as error:
-        raise DownloadError(f"no fresh URL for {request_id}: {error}") from error
+        raise DownloadError(f"no fresh URL of it: {error}") from error
     if generation.video_url is None:
-        raise DownloadError(f"the API names no video for {request_id} any more: it is {generation.state}")
+        raise DownloadError(f"the API names no video of it any more, and reports it as {generation.state}")
     return generation.video_url
 
 
@@ -282,7 +297,7 @@ def _names_directory(path: StorePath, target: ObjectStoragePath) -> bool:
         # The right to write does not include the right to look; on S3 the path is then an object.
         return False
     except Exception as error:  # each filesystem raises its own errors
-        raise _fault(error, f"Cannot use output_path={_quoted(path)}: {describe(error)}.") from error
+        raise _fault(error, f"Cannot use output_path={_quoted(path)}: {sentence(describe(error))}") from error
     return found is not None and found["type"] == "directory"
 
 
@@ -333,8 +348,8 @@ def _cannot_open(name: str, text: str, error: Exception) -> GrokVideoError:
     if scheme and is_unknown:
         package = package_for(scheme)
         remedy = f"install {package}" if package else "Airflow knows no such store"
-        return InvalidRequestError(f"Cannot open {scheme}://: {remedy}. See {name}={_quoted(text)}.")
-    return _fault(error, f"Cannot open {name}={_quoted(text)}: {describe(error)}.")
+        return InvalidRequestError(f"Cannot open {scheme}://: {remedy}. This is the scheme of {name}={_quoted(text)}.")
+    return _fault(error, f"Cannot open {name}={_quoted(text)}: {sentence(describe(error))}")
 
 
 def _fault(error: Exception, message: str) -> GrokVideoError:

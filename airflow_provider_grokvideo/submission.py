@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pendulum
 
-from airflow_provider_grokvideo.api.retry import submit_retry_delay
-from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnknownError
+from airflow_provider_grokvideo.api.protocol import unreachable_error
+from airflow_provider_grokvideo.api.retry import SUBMISSION_TIMEOUT, submit_retry_delay
+from airflow_provider_grokvideo.exceptions import GrokVideoError, SubmissionUnknownError, TransportError
 from airflow_provider_grokvideo.utils import metrics
 
 if TYPE_CHECKING:
@@ -82,10 +83,14 @@ def submit_once(
             ledger.restore()
             pause = submit_retry_delay(error, attempt=attempt, now=time.time(), deadline=submit_deadline)
             if pause is None:
+                if isinstance(error, TransportError):
+                    seconds = max(0.0, time.time() - submit_deadline + SUBMISSION_TIMEOUT)
+                    tries = f" after {attempt} attempts in {seconds:.0f} s" if attempt > 1 else ""
+                    raise unreachable_error(hook.settings, error.reason, tries) from error
                 raise
             if pause > max_sleep:
                 raise RetryLater(pause, attempt, str(error)) from error
-            log.warning("Not accepted; nothing was billed: %s. The next try is in %.1f s", error, pause)
+            log.warning("%s The next try is in %.1f s", error, pause)
             time.sleep(pause)
             continue
         log.info("Submitted generation %s", request_id)
@@ -97,13 +102,13 @@ def submit_once(
 def unknown_error(reason: str, base_url: str, submitted_at: float) -> SubmissionUnknownError:
     """Return the error of a submission with an unknown outcome, with what a person can do.
 
+    :param reason: sentences that say what happened.
     :param submitted_at: when it was sent, in seconds since the epoch.
     """
     console = "https://console.x.ai" if "x.ai" in base_url else "the usage log in CometAPI's console"
     moment = pendulum.from_timestamp(submitted_at).to_datetime_string()
     return SubmissionUnknownError(
-        f"{reason.rstrip('.')}. It cannot be known whether the API accepted, and bills, this generation, so nothing is "
-        f"submitted again. Look it up at {console}, submitted about {moment} UTC. If it is there, save it with "
-        "GrokVideoSensor(request_id=…, output_path=…). To submit again, and perhaps pay twice, clear this task, or set "
-        'on_unknown_submission="resubmit"'
+        f"{reason} Nothing is submitted again. Look it up at {console}, submitted about {moment} UTC. If it is there, "
+        "save it with GrokVideoSensor(request_id=…, output_path=…). To submit again, and perhaps pay twice, clear this "
+        'task, or set on_unknown_submission="resubmit".'
     )

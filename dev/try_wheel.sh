@@ -46,6 +46,6 @@ video=$(find "$work/videos" -name '*.mp4')
 echo "Airflow $airflow_version: the quickstart landed $(wc -c <"$video") bytes"
 
 python -m airflow dags test grokvideo_failure_handling >failure.log 2>&1 || true
-reason=$(grep -o 'was refused by content moderation[^"]*' failure.log | head -1)
+reason=$(grep -o 'was rejected by content moderation[^"]*' failure.log | head -1)
 [ -n "$reason" ] || { tail -40 failure.log; echo "the refusal was not told" >&2; exit 1; }
 echo "Airflow $airflow_version: the refused prompt $reason" | cut -c1-160

@@ -20,7 +20,13 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from airflow_provider_grokvideo.api import protocol
-from airflow_provider_grokvideo.api.exchange import MAX_LINE, BodyReader, HTTPResponse, describe_cause
+from airflow_provider_grokvideo.api.exchange import (
+    CONNECTION_FAILED,
+    MAX_LINE,
+    BodyReader,
+    HTTPResponse,
+    describe_failure,
+)
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.network import Proxy, check_socks_support, resolve_route
 from airflow_provider_grokvideo.api.rate_limit import AdaptiveRate, RateLimiter
@@ -88,7 +94,7 @@ class AsyncGrokVideoClient:
             self._limiter.release()
         if reason:
             # Outside the handler: the library's error can contain a password and would be the context.
-            raise TransportError(f"no answer from {url}: {reason}", delivered=True)
+            raise protocol.no_response_error(self.settings, str(url), reason)
         if answer.status == TOO_MANY_REQUESTS:
             self._limiter.refused(sent_at, protocol.retry_after(answer.headers))
         return answer
@@ -108,7 +114,7 @@ class AsyncGrokVideoClient:
                 except OSError as error:
                     raise TransportError(
                         f"TLS cannot be set up: {error.strerror or type(error).__name__} "
-                        f"({self._route.verify_source}={self._route.verify!r})",
+                        f"({self._route.verify_source}={self._route.verify!r}).",
                         delivered=False,
                     ) from error
                 self._session = aiohttp.ClientSession(
@@ -229,7 +235,7 @@ _FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientSSLError, "TLS failed"),
     (aiohttp.ClientProxyConnectionError, "the proxy failed"),
     (aiohttp.ClientHttpProxyError, "the proxy failed"),
-    (Exception, "the connection failed"),
+    (Exception, CONNECTION_FAILED),
 )
 
 
@@ -238,4 +244,4 @@ def _describe(error: Exception) -> str:
     words = next(words for kind, words in _FAILURES if isinstance(error, kind))
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"{words} (HTTP {error.status} from the proxy)"
-    return f"{words} ({describe_cause(error)})"
+    return describe_failure(words, error)

@@ -16,7 +16,7 @@ from airflow_provider_grokvideo.api.models import explain_rejected_model
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.api.transport import ExchangeError, RoutedAdapter, exchange
-from airflow_provider_grokvideo.exceptions import RequestRejectedError, TransportError
+from airflow_provider_grokvideo.exceptions import RequestRejectedError
 
 
 class GrokVideoClient:
@@ -44,7 +44,7 @@ class GrokVideoClient:
         try:
             answer = exchange(adapter, call, exchange_seconds(self.settings.request_timeout, call.body))
         except ExchangeError as error:
-            raise protocol.submission_transport_error(str(error), body_sent=error.body_sent) from error
+            raise protocol.submission_transport_error(self.settings, str(error), body_sent=error.body_sent) from error
         finally:
             adapter.close()
         try:
@@ -96,4 +96,4 @@ class GrokVideoClient:
         try:
             return exchange(self._adapter, call, exchange_seconds(self.settings.request_timeout, call.body))
         except ExchangeError as error:
-            raise TransportError(f"no answer from {call.url}: {error}", delivered=True) from error
+            raise protocol.no_response_error(self.settings, call.url, str(error)) from error

@@ -16,6 +16,7 @@ MIN_UPLOAD_SPEED = 128 * 1024
 """Minimum bytes per second that a large request is expected to be sent with."""
 _MAX_ENCODINGS = 3
 _MAX_CAUSES = 20
+CONNECTION_FAILED = "the connection failed"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,14 @@ def describe_cause(error: BaseException) -> str:
     if refusal := re.match(r"Tunnel connection failed: (\d{3})", str(error)):
         return f"HTTP {refusal[1]} from the proxy"
     return getattr(error, "strerror", None) or type(error).__name__
+
+
+def describe_failure(words: str, error: BaseException) -> str:
+    """Return what went wrong: the system's words if they are more than the name of an error, else ours with it."""
+    cause = describe_cause(error)
+    if words == CONNECTION_FAILED and " " in cause:
+        return cause[0].lower() + cause[1:]
+    return f"{words} ({cause})"
 
 
 def _cause(error: BaseException) -> BaseException | None:

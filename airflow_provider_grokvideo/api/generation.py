@@ -91,7 +91,11 @@ def read_generation(request_id: str, document: object, key: str = "") -> Generat
     if document is None:
         return Generation(request_id, "pending")
     if not isinstance(document, Mapping):
-        raise ServerError(f"the answer is a {type(document).__name__}, not an object", request_id=request_id)
+        raise ServerError(
+            f"it sent a {type(document).__name__}",
+            what="The API did not answer with a JSON object",
+            request_id=request_id,
+        )
     layers = _layers(document)
     statuses = [status for layer in layers if (status := clean(_text(layer.get("status")), key, NAME_LIMIT))]
     states = [_STATES.get(_normal(status)) for status in statuses]
@@ -174,7 +178,7 @@ def _settle_moderation(generation: Generation, layers: list[Mapping[str, Any]]) 
     if _STATES.get(_normal(generation.raw_status)) != "done":
         return generation
     return replace(
-        generation, error_code=NO_VIDEO_URL, error_message="the API calls it done but names no usable video URL"
+        generation, error_code=NO_VIDEO_URL, error_message="the API reports it as done and names no usable video URL"
     )
 
 

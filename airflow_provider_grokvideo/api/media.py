@@ -16,6 +16,7 @@ MediaKind = Literal["image", "video", "audio"]
 
 MAX_IMAGE_BYTES = 15 * 1024 * 1024
 """In base64 this is 20 MiB, the largest message of xAI's own clients."""
+USE_SMALLER_IMAGE = f"Use an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB."
 
 _ACCEPTED_IMAGES = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp"}
 _FTYP_IMAGES = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "HEIC")
@@ -47,7 +48,7 @@ def image_data_uri(content: bytes, *, name: str = "image", given: str = "") -> s
     :raises InvalidRequestError: the content is not a JPEG, PNG or WebP image, or is too large.
     """
     if len(content) > MAX_IMAGE_BYTES:
-        raise invalid_field(name, given, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid_field(name, given, USE_SMALLER_IMAGE)
     mime_type = _image_type(name, given, content)
     return f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
 
@@ -56,8 +57,8 @@ def _image_type(name: str, given: str, content: bytes) -> str:
     found = image_format(content[:_IMAGE_HEAD])
     if found in _ACCEPTED_IMAGES:
         return _ACCEPTED_IMAGES[found]
-    about = f"its content is {found}" if found else "its content is not JPEG, PNG or WebP"
-    raise invalid_field(name, given, f"a JPEG, PNG or WebP image; {about}. Convert it")
+    about = f"Its content is {found}." if found else "Its content is not an image in a known format."
+    raise invalid_field(name, given, f"{about} Convert it to JPEG, PNG or WebP.")
 
 
 def is_web_url(value: object) -> bool:
@@ -95,16 +96,19 @@ def validate_media(name: str, media: object, what: MediaKind) -> str | Mapping[s
         elif what != "audio" and set(media) == {"file_id"} and _is_text(media["file_id"]):
             return {"file_id": media["file_id"]}
         else:
-            raise invalid_field(name, media, "{'url': …} or {'file_id': …}")
+            raise invalid_field(name, media, "Use {'url': …} or {'file_id': …}.")
     media = path_text(media) or media
-    path_too = ", or a path to read it from" if what == "image" else "; a path is not: the API fetches it itself"
-    allowed = f"an http(s) URL or a base64 data URI of the {what}{path_too}"
+    advice = (
+        "Use an http(s) URL, a base64 data URI or a path of the image."
+        if what == "image"
+        else f"Use an http(s) URL or a base64 data URI of the {what}, not a path: the API fetches it itself."
+    )
     if not isinstance(media, str) or not media.strip():
-        raise invalid_field(name, media, allowed)
+        raise invalid_field(name, media, advice)
     if media.lower().startswith("data:"):
         _check_data_uri(name, media, what)
     elif not is_web_url(media) and (what != "image" or media.lower().startswith(("http:", "https:"))):
-        raise invalid_field(name, media, allowed)
+        raise invalid_field(name, media, advice)
     return media
 
 
@@ -114,17 +118,17 @@ def _is_text(value: object) -> bool:
 
 def _check_data_uri(name: str, uri: str, what: MediaKind) -> None:
     head, comma, content = uri.partition(",")
-    allowed = f"data:{what}/…;base64,<base64 of the {what}>"
+    advice = f"Use data:{what}/…;base64,<base64 of the {what}>."
     if not comma or not head.lower().startswith(f"data:{what}/") or not head.lower().endswith(";base64"):
-        raise invalid_field(name, uri, allowed)
+        raise invalid_field(name, uri, advice)
     if what == "image" and len(content) > MAX_IMAGE_BYTES * 4 // 3 + 4:
-        raise invalid_field(name, uri, f"an image of up to {MAX_IMAGE_BYTES // 1024**2} MiB")
+        raise invalid_field(name, uri, USE_SMALLER_IMAGE)
     try:
         decoded = base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError):
-        raise invalid_field(name, uri, allowed) from None
+        raise invalid_field(name, uri, advice) from None
     if not decoded:
-        raise invalid_field(name, uri, allowed)
+        raise invalid_field(name, uri, advice)
     if what == "image":
         _image_type(name, uri, decoded)
 

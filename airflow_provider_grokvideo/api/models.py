@@ -184,11 +184,12 @@ def explain_rejected_model(error: ApiError, name: str) -> ApiError:
     near = [one for one in nearest(name) if one != name]
     advice = f"Did you mean {near[0]!r}? " if near and find_model(name) is None else ""
     return RequestRejectedError(
-        f"The API offers no model {name!r} to this key. {advice}The connection test lists what it offers. "
-        f"Nothing was billed. The API said: {error.message}",
+        error.message,
         status=error.status,
         code=error.code,
         request_id=error.request_id,
+        what=f"The API offers no model {name!r} to this key",
+        advice=f"Nothing was billed. {advice}The connection test lists the models that it offers.",
     )
 
 
@@ -226,14 +227,15 @@ def check_cost(cost: Decimal | None, ceiling: object, request: VideoRequest) -> 
     """
     limit = _decimal(ceiling)
     if limit is None:
-        raise invalid_field("max_cost_usd", ceiling, "a number of US dollars, 0 or more")
+        raise invalid_field("max_cost_usd", ceiling, "Use a number of US dollars, 0 or more.")
     if cost is None:
         raise InvalidRequestError(
             f"Not sent: max_cost_usd={ceiling} cannot be checked. {_why_unknown(request)} Nothing was billed."
         )
     if cost > limit:
         raise InvalidRequestError(
-            f"Not sent: this request costs up to {format_usd(cost)} USD, more than max_cost_usd={ceiling}."
+            f"Not sent: this request costs up to {format_usd(cost)} USD, more than max_cost_usd={ceiling}. "
+            "Nothing was billed. Raise max_cost_usd, or change the request."
         )
 
 
@@ -259,25 +261,25 @@ def read_prices(given: object) -> Prices:
     """
     if not isinstance(given, Mapping):
         raise invalid_field(
-            "prices", given, '{"<model>": {"480p": <US dollars per second>, …, "image": <US dollars each>}}'
+            "prices", given, 'Use {"<model>": {"480p": <US dollars per second>, …, "image": <US dollars each>}}.'
         )
     return {**PRICES, **{str(name): _read_units(str(name), units) for name, units in given.items()}}
 
 
 def _read_units(name: str, given: object) -> dict[str, Decimal]:
-    allowed = f"US dollars for {', '.join(RESOLUTIONS)} (each second), image (each) and input_video (each second)"
+    advice = f"Use US dollars for {', '.join(RESOLUTIONS)} (each second), image (each) and input_video (each second)."
     if not isinstance(given, Mapping) or not given:
-        raise invalid_field(f"prices[{name!r}]", given, allowed)
+        raise invalid_field(f"prices[{name!r}]", given, advice)
     read: dict[str, Decimal] = {}
     for unit, price in given.items():
         if unit not in UNITS:
-            raise InvalidRequestError(f"prices[{name!r}] has the unknown unit {redact(unit)!r}; allowed: {allowed}")
+            raise InvalidRequestError(f"prices[{name!r}] has the unknown unit {redact(unit)!r}. {advice}")
         amount = _decimal(price)
         if amount is None:
-            raise invalid_field(f"prices[{name!r}][{unit!r}]", price, "a number of US dollars, 0 or more")
+            raise invalid_field(f"prices[{name!r}][{unit!r}]", price, "Use a number of US dollars, 0 or more.")
         read[str(unit)] = amount
     if not set(read) - set(INPUT_UNITS):
-        raise invalid_field(f"prices[{name!r}]", dict(given), allowed)
+        raise invalid_field(f"prices[{name!r}]", dict(given), advice)
     known = find_model(name)
     listed = known.prices if known else {}
     return {**{unit: listed[unit] for unit in INPUT_UNITS if unit in listed}, **read}
@@ -300,7 +302,7 @@ def _why_unknown(request: VideoRequest) -> str:
     resolution = f" in {request.resolution or DEFAULT_RESOLUTION}" if request.kind == "generation" else ""
     return (
         f"No list price is known for model {request.model_name!r}"
-        f"{resolution}: set prices in the connection's extra or in [grokvideo] prices."
+        f"{resolution}. Set prices in the connection's extra or in [grokvideo] prices."
     )
 
 

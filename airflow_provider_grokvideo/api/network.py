@@ -121,12 +121,12 @@ def check_socks_support(proxy: Proxy | None) -> None:
     if not (proxy.username + proxy.password).isascii():
         raise InvalidRequestError(
             f"The user or password of the proxy {proxy.url} is not ASCII. Nothing was sent. "
-            "Choose another: only ASCII is sent alike by workers and triggerers"
+            "Use ASCII only: workers and triggerers encode other characters differently."
         )
     if not all(map(importlib.util.find_spec, _SOCKS_MODULES)):
         raise InvalidRequestError(
             f"The proxy {proxy.url} speaks SOCKS, which needs more packages. Nothing was sent. "
-            "Install airflow-provider-grokvideo[socks] on workers and triggerers"
+            "Install airflow-provider-grokvideo[socks] on workers and triggerers."
         )
 
 
@@ -145,8 +145,8 @@ def parse_proxy(value: str, source: str) -> Proxy:
         scheme, host, port = "", None, None
     if not host or not port or scheme not in _DEFAULT_PORTS or re.search(r"[\s\x00-\x1f\x7f]", host):
         raise InvalidRequestError(
-            f"The proxy in {source} is not usable. Nothing was sent. Use a URL like http://host:port; allowed schemes: "
-            f"{', '.join(_DEFAULT_PORTS)}; special characters of a password must be percent-encoded"
+            f"The proxy in {source} is not valid. Nothing was sent. Use a URL such as http://host:port with one of the "
+            f"schemes {', '.join(_DEFAULT_PORTS)}. Percent-encode special characters of a password."
         )
     return Proxy(scheme, host, port, unquote(parts.username or ""), unquote(parts.password or ""))
 

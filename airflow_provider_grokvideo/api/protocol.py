@@ -16,7 +16,7 @@ from airflow_provider_grokvideo.api.exchange import HTTPRequest, HTTPResponse
 from airflow_provider_grokvideo.api.generation import Generation, is_moderation, read_error, read_generation
 from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.api.settings import Settings
-from airflow_provider_grokvideo.api.text import NAME_LIMIT, clean, is_usable_id, shown_id
+from airflow_provider_grokvideo.api.text import MAX_REQUEST_ID, NAME_LIMIT, clean, is_usable_id, shown_id
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
     AuthenticationError,
@@ -29,6 +29,7 @@ from airflow_provider_grokvideo.exceptions import (
     ServerError,
     SubmissionUnknownError,
     TransportError,
+    sentence,
 )
 
 _OUT_OF_CREDIT = re.compile(
@@ -44,6 +45,7 @@ _TIMED_OUT = frozenset({408, 499})
 """Statuses below 500 of a server or gateway that has ended the request itself."""
 _SUMMARY_LIMIT = 200
 """Maximum bytes of an invalid body in a message."""
+OUTCOME_UNKNOWN = "The outcome of this submission is unknown, and it may be billed."
 _MAX_ITEMS = 50_000
 """Maximum items of a JSON document. A body can contain a million empty lists, which would block an event loop."""
 _LONGEST_INTEGER = 40
@@ -62,7 +64,7 @@ def headers(settings: Settings) -> dict[str, str]:
         )
     if not key.isascii() or not key.isprintable() or any(character.isspace() for character in key):
         raise AuthenticationError(
-            f"The API key of {settings.connection} has characters that no key has; copy it again."
+            f"The API key of {settings.connection} has characters that no key has. Copy it again."
         )
     return {"Authorization": f"Bearer {key}", "Accept": "application/json"}
 
@@ -85,7 +87,8 @@ def poll_url(settings: Settings, request_id: str) -> str:
     """
     if not is_usable_id(request_id):
         raise InvalidRequestError(
-            f"request_id={shown_id(request_id)!r} is no id of a generation: up to 512 printable characters. Not polled."
+            f"request_id={shown_id(request_id)!r} is not valid. Use the id of a generation, which has up to "
+            f"{MAX_REQUEST_ID} printable characters."
         )
     return f"{settings.base_url}/videos/{quote(request_id, safe='')}"
 
@@ -113,31 +116,68 @@ def read_submission(settings: Settings, response: HTTPResponse) -> str:
         if usable is not None:
             return usable
         if candidates:
-            raise SubmissionUnknownError(
-                f"the API answered HTTP {response.status} with a request_id that cannot be used: "
+            raise _unknown(
+                f"The API answered with HTTP {response.status} and a request_id that cannot be used: "
                 f"{clean(candidates[0], settings.api_key)!r}"
             )
-        raise SubmissionUnknownError(
-            f"the API answered HTTP {response.status} without a request_id: {_summarize_body(settings, response)}"
+        raise _unknown(
+            f"The API answered with HTTP {response.status} and without a request_id: "
+            f"{_summarize_body(settings, response)}"
         )
     error = read_api_error(settings, response)
     accepted_maybe = (
         isinstance(error, ServerError) or response.status == 303 or response.status < 200
     ) and error.code not in _FINAL_SERVER_CODES
     if accepted_maybe:
-        raise SubmissionUnknownError(f"the API answered with an error after taking the request: {error}")
-    raise error
+        raise _unknown(str(error))
+    raise read_api_error(settings, response, bill="Nothing was billed.")
 
 
-def submission_transport_error(reason: str, *, body_sent: bool) -> GrokVideoError:
+def submission_transport_error(settings: Settings, reason: str, *, body_sent: bool) -> GrokVideoError:
     """Return the error of a submission without a response.
 
     :param reason: of the failed exchange.
     :param body_sent: whether the connection got any byte of the body. Headers alone are not a complete request.
     """
     if body_sent:
-        return SubmissionUnknownError(f"no answer to the submission: {reason}")
-    return TransportError(f"the submission did not reach the API: {reason}", delivered=False)
+        return _unknown(f"No response from {settings.base_url} ({settings.connection}): {reason}")
+    return unreachable_error(settings, reason)
+
+
+def unreachable_error(settings: Settings, reason: str, tries: str = "") -> TransportError:
+    """Return the error for a submission that did not reach the API.
+
+    :param reason: what the transport said.
+    :param tries: how often and how long it was tried, e.g. ``" after 5 attempts in 25 s"``.
+    """
+    return TransportError(
+        f"Could not reach {settings.base_url} ({settings.connection}): {reason}{tries}. Nothing was billed.",
+        delivered=False,
+        reason=reason,
+    )
+
+
+def _unknown(reason: str) -> SubmissionUnknownError:
+    return SubmissionUnknownError(f"{sentence(reason)} {OUTCOME_UNKNOWN}")
+
+
+def no_response_error(settings: Settings, url: str, reason: str) -> TransportError:
+    """Return the error for a GET that got no response.
+
+    :param reason: what the transport said.
+    """
+    return TransportError(f"No response from {url} ({settings.connection}): {reason}.", delivered=True)
+
+
+def unknown_generation(request_id: str, connection: str) -> str:
+    """Return what to say of an id that the API does not know.
+
+    :param connection: as :attr:`.Settings.connection` names it.
+    """
+    return (
+        f"The API knows no generation {request_id} for this key. Check the id, and that {connection} is the one that "
+        "submitted it."
+    )
 
 
 def read_poll(settings: Settings, request_id: str, response: HTTPResponse) -> Generation:
@@ -150,7 +190,8 @@ def read_poll(settings: Settings, request_id: str, response: HTTPResponse) -> Ge
         document = _json(response)
         if document is _UNREADABLE:
             raise ServerError(
-                f"the answer is not JSON: {_summarize_body(settings, response)}",
+                _summarize_body(settings, response),
+                what="The API did not answer with JSON",
                 status=response.status,
                 request_id=request_id,
             )
@@ -158,7 +199,7 @@ def read_poll(settings: Settings, request_id: str, response: HTTPResponse) -> Ge
         if not generation.is_final and not generation.raw_status:
             code, message = read_error(document, settings.api_key)
             if _NOT_FOUND.search(code):
-                raise GenerationNotFoundError(message, status=response.status, code=code, request_id=request_id)
+                raise _not_found(settings, message, response.status, code, request_id)
         return generation
     code, message = _error_fields(settings, response)
     if response.status in {400, 403, 422} and is_moderation(code, message):
@@ -184,21 +225,30 @@ def read_models(settings: Settings, response: HTTPResponse) -> list[str]:
         raise read_api_error(settings, response)
     document = _json(response)
     if not isinstance(document, Mapping):
-        raise ServerError(f"the answer is not JSON: {_summarize_body(settings, response)}", status=response.status)
+        raise ServerError(
+            _summarize_body(settings, response), what="The API did not answer with JSON", status=response.status
+        )
     models = next((document[key] for key in ("data", "models") if isinstance(document.get(key), list)), None)
     if models is None:
         raise ServerError(
-            f"the answer is not a list of models: {_summarize_body(settings, response)}", status=response.status
+            _summarize_body(settings, response),
+            what="The API did not answer with a list of models",
+            status=response.status,
         )
     names = [model["id"] for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str)]
     return [clean(name, settings.api_key, NAME_LIMIT) for name in names]
 
 
-def read_api_error(settings: Settings, response: HTTPResponse, request_id: str | None = None) -> ApiError:
-    """Return the typed error of a response that is not a success."""
+def read_api_error(
+    settings: Settings, response: HTTPResponse, request_id: str | None = None, bill: str = ""
+) -> ApiError:
+    """Return the typed error of a response that is not a success.
+
+    :param bill: sentence on what the request cost, if it could cost anything.
+    """
     request_id = request_id and shown_id(request_id, settings.api_key)
     code, message = _error_fields(settings, response)
-    message = message or f"the API answered {_summarize_body(settings, response)}"
+    message = message or _summarize_body(settings, response)
     status = response.status
     words = f"{code} {message}"
     out_of_credit = bool(_OUT_OF_CREDIT.search(words))
@@ -208,24 +258,47 @@ def read_api_error(settings: Settings, response: HTTPResponse, request_id: str |
             retry_after=retry_after(response.headers),
             code=code,
             request_id=request_id,
+            what=f"The rate limit of {settings.connection} is exceeded",
+            advice=bill,
         )
+    if request_id is not None and (status == 404 or (status == 400 and _NOT_FOUND.search(words))):
+        return _not_found(settings, message, status, code, request_id)
+    kind: type[ApiError]
     if status == 402 or (status in {403, 429} and out_of_credit):
-        kind: type[ApiError] = InsufficientQuotaError
-        message = f"the account is out of credit: {message}"
-    elif status in {401, 403} or (status == 400 and _BAD_KEY.search(words)):
-        kind = AuthenticationError
-        verdict = "does not let the key of {} do that" if status == 403 else "rejected the key of {}"
-        message = f"The API {verdict.format(settings.connection)}: {message}"
-    elif request_id is not None and (status == 404 or (status == 400 and _NOT_FOUND.search(words))):
-        kind = GenerationNotFoundError
+        kind, what, advice = (
+            InsufficientQuotaError,
+            f"The account of {settings.connection} is out of credit",
+            "Add credit, then clear this task.",
+        )
+    elif status == 403:
+        kind, what, advice = (
+            AuthenticationError,
+            f"The API does not let the key of {settings.connection} do that",
+            "Give the key this permission, or enter another one.",
+        )
+    elif status == 401 or (status == 400 and _BAD_KEY.search(words)):
+        kind, what, advice = (
+            AuthenticationError,
+            f"The API rejected the key of {settings.connection}",
+            f"Check that it is a key for {settings.base_url}.",
+        )
     elif 300 <= status < 400:
-        kind = RequestRejectedError
-        message = f"the API redirects, which is not followed; check the connection's host ({message})"
+        kind, what, advice = (
+            RequestRejectedError,
+            f"The API at {settings.base_url} redirects, which is not followed",
+            f"Check the host of {settings.connection}.",
+        )
     elif status in _TIMED_OUT or (status >= 500 and not (code in _FINAL_SERVER_CODES and request_id is None)):
-        kind = ServerError
+        kind, what, advice = ServerError, "The API failed", ""
     else:
-        kind = RequestRejectedError
-    return kind(message, status=status, code=code, request_id=request_id)
+        kind, what, advice = RequestRejectedError, f"The API rejected the request of {settings.connection}", ""
+    advice = " ".join(filter(None, (bill, advice)))
+    return kind(message, status=status, code=code, request_id=request_id, what=what, advice=advice)
+
+
+def _not_found(settings: Settings, message: str, status: int, code: str, request_id: str) -> GenerationNotFoundError:
+    what, _, advice = unknown_generation(request_id, settings.connection).partition(". ")
+    return GenerationNotFoundError(message, status=status, code=code, request_id=request_id, what=what, advice=advice)
 
 
 def _capital(text: str) -> str:
@@ -288,14 +361,15 @@ def _request_ids(document: object) -> list[str]:
 
 
 def _summarize_body(settings: Settings, response: HTTPResponse) -> str:
-    """Return status, type and the first words of a body."""
+    """Return what to say of a body: its type and first words."""
     text = clean(response.body[:4096].decode("utf-8", "replace"), settings.api_key)
     if len(response.body) > 4096:
         # The cut can be in the middle of a key.
         text = text[: max(0, len(text) - 8 * len(settings.api_key))]
     text = clean(text, limit=_SUMMARY_LIMIT)
     kind = clean(response.headers.get("content-type", "").split(";")[0], settings.api_key, NAME_LIMIT)
-    about = f"HTTP {response.status}{f' {kind}' if kind else ''}"
     if response.body_error:
-        return f"{about}, {response.body_error}"
-    return f"{about}: {text}" if text else f"{about} without a body"
+        return f"it sent {kind or 'a body'}, and {response.body_error}"
+    if not text:
+        return "it sent an empty body"
+    return f"it sent {kind}: {text}" if kind else f"it sent: {text}"

@@ -41,10 +41,13 @@ def redact(value: object, limit: int = 200) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
-def invalid_field(name: str, value: object, allowed: str) -> InvalidRequestError:
-    """Return the error that names a field, its value as it may be shown, and what is allowed."""
+def invalid_field(name: str, value: object, advice: str) -> InvalidRequestError:
+    """Return the error that names a field and its value as it may be shown.
+
+    :param advice: whole sentences that name the limit and what to use instead.
+    """
     text = redact(value)
-    return InvalidRequestError(f"{name}={repr(text) if text == value else text} is not allowed; allowed: {allowed}")
+    return InvalidRequestError(f"{name}={repr(text) if text == value else text} is not valid. {advice}")
 
 
 def redact_value(value: object, depth: int = 0) -> object:

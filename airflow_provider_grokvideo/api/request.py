@@ -70,7 +70,7 @@ class VideoRequest:
     :param user: your own identifier of the end user. Not on extensions.
     :param extra: other fields of the API, sent unchanged.
     :param kind: ``generation`` (from text or images), ``edit`` or ``extension`` (both of ``video``).
-    :raises InvalidRequestError: the message contains the field, the value and what is allowed.
+    :raises InvalidRequestError: the message contains the field, the value and what to use instead.
     """
 
     prompt: str | None = None
@@ -93,7 +93,7 @@ class VideoRequest:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise invalid_field("kind", self.kind, f"one of {', '.join(get_args(Kind))}")
+            raise invalid_field("kind", self.kind, f"Use one of {', '.join(get_args(Kind))}.")
         for name in ("model", "user"):
             validate_text(name, getattr(self, name))
         self._set(duration=validate_duration(self.kind, self.duration))
@@ -116,7 +116,7 @@ class VideoRequest:
         names = [field.name for field in fields(cls)]
         for name in given:
             if name not in names:
-                raise invalid_field(str(name), given[name], f"no such field; the fields are {', '.join(names)}")
+                raise invalid_field(str(name), given[name], f"There is no such field. Use {', '.join(names)}.")
         return cls(**given)
 
     @property
@@ -175,7 +175,7 @@ class VideoRequest:
         """
         for name, media in self.images.items():
             if is_path(media):
-                raise invalid_field(name, media, "a path must be read first (with_inlined_images)")
+                raise invalid_field(name, media, "Read its content first (with_inlined_images).")
         body: dict[str, Any] = {
             "model": self.model_name,
             "prompt": self.prompt,
@@ -218,21 +218,23 @@ class VideoRequest:
     def _check_kind(self) -> None:
         if self.kind == "generation":
             if self.video is not None:
-                raise invalid_field("video", self.video, "nothing on a generation; kind must be edit or extension")
+                raise invalid_field("video", self.video, "Leave it out of a generation, or use kind edit or extension.")
             return
         for name in ("aspect_ratio", "resolution"):
             if getattr(self, name) is not None:
-                raise invalid_field(name, getattr(self, name), f"nothing: an {self.kind} keeps that of its video")
+                raise invalid_field(
+                    name, getattr(self, name), f"Leave it out: an {self.kind} keeps the {name} of its video."
+                )
         for name in _GENERATION_ONLY:
             if getattr(self, name) is not None:
-                raise invalid_field(name, getattr(self, name), f"nothing on an {self.kind}")
+                raise invalid_field(name, getattr(self, name), f"Leave it out of an {self.kind}.")
         if self.video is None:
-            raise invalid_field("video", None, f"the video to {'edit' if self.kind == 'edit' else 'extend'}")
+            raise invalid_field("video", None, f"Use the video to {'edit' if self.kind == 'edit' else 'extend'}.")
         if self.kind == "extension" and self.user is not None:
-            raise invalid_field("user", self.user, "nothing on an extension")
+            raise invalid_field("user", self.user, "Leave it out of an extension.")
 
     def _check_prompt(self) -> None:
         if self.prompt is None and self.images:
             return
         if not isinstance(self.prompt, str) or not self.prompt.strip():
-            raise invalid_field("prompt", self.prompt, "a text that is not empty")
+            raise invalid_field("prompt", self.prompt, "Use a text that is not empty.")

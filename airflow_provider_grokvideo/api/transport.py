@@ -13,7 +13,13 @@ from urllib3 import PoolManager
 from urllib3.exceptions import ReadTimeoutError
 
 from airflow_provider_grokvideo.api.connections import POOLS, Watchdog, proxy_manager
-from airflow_provider_grokvideo.api.exchange import BodyReader, HTTPRequest, HTTPResponse, describe_cause
+from airflow_provider_grokvideo.api.exchange import (
+    CONNECTION_FAILED,
+    BodyReader,
+    HTTPRequest,
+    HTTPResponse,
+    describe_failure,
+)
 from airflow_provider_grokvideo.api.network import check_socks_support, parse_proxy, resolve_route
 from airflow_provider_grokvideo.api.settings import Settings
 from airflow_provider_grokvideo.exceptions import GrokVideoError
@@ -148,7 +154,7 @@ _FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (requests.exceptions.SSLError, "TLS failed"),
     (requests.exceptions.ProxyError, "the proxy failed"),
     (FileNotFoundError, "TLS cannot be set up"),
-    (Exception, "the connection failed"),
+    (Exception, CONNECTION_FAILED),
 )
 
 
@@ -157,4 +163,4 @@ def describe(error: Exception, watchdog: Watchdog | None = None) -> str:
     if watchdog is not None and watchdog.is_expired:
         return "timed out while waiting for the answer" if watchdog.is_connected else "timed out while connecting"
     words = next(words for kind, words in _FAILURES if isinstance(error, kind))
-    return f"{words} ({describe_cause(error)})"
+    return describe_failure(words, error)

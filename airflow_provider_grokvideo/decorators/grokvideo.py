@@ -63,7 +63,7 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
         **kwargs: Any,
     ) -> None:
         if "prompt" in kwargs:
-            raise TypeError("@task.grok_video takes no prompt: the decorated function returns it")
+            raise TypeError("@task.grok_video takes no prompt. Return it from the decorated function.")
         super().__init__(
             python_callable=python_callable,
             op_args=op_args,
@@ -98,8 +98,8 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoGenerateOperator):
             given = {name: value for name, value in self._request_fields().items() if name != "prompt"}
             return VideoRequest.from_fields({**given, **returned})
         raise InvalidRequestError(
-            f"the function {self.python_callable.__name__} returned {redact(returned)} of type "
-            f"{type(returned).__name__}; allowed: a prompt, a dict of request fields, or a VideoRequest"
+            f"The function {self.python_callable.__name__} returned {redact(returned)} of type "
+            f"{type(returned).__name__}. Return a prompt, a dict of request fields, or a VideoRequest."
         )
 
     def _show_prompt(self, context: Context, prompt: Any) -> None:

@@ -78,14 +78,16 @@ async def _look_up(conn_id: str) -> Settings:
     except GrokVideoError:
         raise
     except AirflowNotFoundException as error:
-        raise InvalidRequestError(f"the connection {conn_id} is not defined: {error}") from error
+        raise InvalidRequestError(
+            f"Connection {conn_id!r} is not defined. Create it, or give all processes the same secrets backend."
+        ) from error
     except Exception as error:  # from the database, the API server, or any secrets backend
         reason = type(error).__name__
         is_malformed = isinstance(error, ValueError)
     # Without the error's text, and without it as the context: it may quote the connection.
     if is_malformed:
-        raise InvalidRequestError(f"the connection {conn_id} cannot be parsed: {reason}")
-    raise TransportError(f"the connection {conn_id} cannot be looked up now: {reason}", delivered=False)
+        raise InvalidRequestError(f"Connection {conn_id!r} cannot be parsed ({reason}). Correct its URI or JSON.")
+    raise TransportError(f"Connection {conn_id!r} cannot be looked up now ({reason}).", delivered=False)
 
 
 async def _find_connection(conn_id: str) -> Connection:

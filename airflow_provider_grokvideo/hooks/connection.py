@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, PRICES, read_prices
+from airflow_provider_grokvideo.api.redaction import invalid_field
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 def settings_of(connection: Connection) -> Settings:
     """Return the settings that a connection holds, whether it was made by form, CLI, URI or JSON.
 
-    :raises InvalidRequestError: names the field, the value and what is allowed.
+    :raises InvalidRequestError: names the field, the value and what to use instead.
     """
     # DAG files import this module: only a running task pays for the dataclass.
     from airflow_provider_grokvideo.api.settings import Settings
 
     extra = connection.extra_dejson
-    with _naming(connection):
+    with _naming(f"Connection {connection.conn_id!r}"):
         if not isinstance(extra, Mapping):
-            raise InvalidRequestError("extra is not allowed; allowed: a JSON object")
+            raise InvalidRequestError("extra is not valid. Use a JSON object.")
         base_url = _base_url(connection)
         return Settings(
             base_url=base_url,
@@ -59,7 +60,7 @@ def ledger_path_of(connection: Connection) -> str | None:
 
     :raises InvalidRequestError: it is not a text.
     """
-    with _naming(connection):
+    with _naming(f"Connection {connection.conn_id!r}"):
         return _text(connection.extra_dejson, "ledger_path")
 
 
@@ -70,26 +71,27 @@ def prices_of(connection: Connection) -> Prices:
     """
     given = connection.extra_dejson.get("prices")
     if given:
-        with _naming(connection):
+        with _naming(f"Connection {connection.conn_id!r}"):
             return _prices(given)
     configured = conf.get("grokvideo", "prices", fallback=None)
-    return _prices(configured) if configured else PRICES
+    with _naming("[grokvideo] prices"):
+        return _prices(configured) if configured else PRICES
 
 
 @contextmanager
-def _naming(connection: Connection) -> Iterator[None]:
-    """Name the connection in the error of a wrong field."""
+def _naming(place: str) -> Iterator[None]:
+    """Name the place of a wrong field in its error."""
     try:
         yield
     except InvalidRequestError as error:
-        raise InvalidRequestError(f"Connection {connection.conn_id!r}: {error}") from None
+        raise InvalidRequestError(f"{place}: {error}") from None
 
 
 def _prices(given: object) -> Prices:
     try:
         return read_prices(json.loads(given) if isinstance(given, str) else given)
     except json.JSONDecodeError as error:
-        raise InvalidRequestError(f"prices are no JSON object: {error}") from error
+        raise InvalidRequestError(f"prices are not JSON: {error}. Use a JSON object.") from error
 
 
 def _base_url(connection: Connection) -> str:
@@ -108,7 +110,7 @@ def _base_url(connection: Connection) -> str:
     if not usable or any(character.isspace() for character in host):
         # The part before an @ may be a password.
         raise InvalidRequestError(
-            f"host={host.rpartition('@')[2]!r} is not allowed; allowed: an http(s) URL or a host name, without a user"
+            f"host={host.rpartition('@')[2]!r} is not valid. Use an http(s) URL or a host name, without a user."
         )
     path = parts.path.rstrip("/")
     if not path and connection.schema not in {None, "", "http", "https"}:
@@ -124,7 +126,7 @@ def _text(extra: Mapping[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         shown = type(value).__name__ if name == "proxy" else repr(value)  # A proxy may hold a password.
-        raise InvalidRequestError(f"{name}={shown} of the connection's extra is not allowed; allowed: a text")
+        raise InvalidRequestError(f"{name}={shown} is not valid. Use a text.")
     return value.strip() or None
 
 
@@ -137,7 +139,7 @@ def _positive(extra: Mapping[str, Any], name: str, default: float) -> float:
     except (TypeError, ValueError):
         number = float("nan")
     if not 0 < number < float("inf"):
-        raise InvalidRequestError(f"{name}={value!r} is not allowed; allowed: a number above 0")
+        raise invalid_field(name, value, "Use a number above 0.")
     return number
 
 
@@ -154,7 +156,7 @@ def _flag(extra: Mapping[str, Any], name: str, default: bool) -> bool:
         return default
     flag = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
     if not isinstance(flag, bool):
-        raise InvalidRequestError(f"{name}={value!r} is not allowed; allowed: true or false")
+        raise invalid_field(name, value, "Use true or false.")
     return flag
 
 
@@ -166,5 +168,5 @@ def _verify(value: object) -> bool | str:
     word = value.strip() if isinstance(value, str) else ""
     chosen = {"true": True, "false": False}.get(word.lower(), word)
     if isinstance(chosen, str) and not (chosen and Path(chosen).exists()):
-        raise InvalidRequestError(f"verify={value!r} is not allowed; allowed: true, false or a CA file that exists")
+        raise invalid_field("verify", value, "Use true, false or a CA file that exists.")
     return chosen

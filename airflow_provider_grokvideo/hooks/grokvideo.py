@@ -15,7 +15,6 @@ from airflow_provider_grokvideo.exceptions import (
     ApiError,
     AuthenticationError,
     GrokVideoError,
-    InvalidRequestError,
     ServerError,
     TransportError,
 )
@@ -112,7 +111,7 @@ class GrokVideoHook(BaseHook):
     def prepare(self, request: VideoRequest) -> VideoRequest:
         """Set the model, read image paths, and refuse what this API does not offer. Sends nothing.
 
-        :raises InvalidRequestError: names the field, the value and what is allowed.
+        :raises InvalidRequestError: names the field, the value and what to use instead.
         """
         from airflow_provider_grokvideo.storage import read_image
 
@@ -180,7 +179,9 @@ class GrokVideoHook(BaseHook):
             with attempt:
                 generation = self.get_generation(request_id)
                 if not generation.is_final:
-                    raise ServerError("the API takes back that it is final", request_id=request_id)
+                    raise ServerError(
+                        "The API reported this generation as final, and now does not", request_id=request_id
+                    )
         return generation
 
     def follow(self, request_id: str, poller: Poller) -> Stop:
@@ -212,7 +213,9 @@ class GrokVideoHook(BaseHook):
         except Exception as error:  # the database's, the API server's, or any secrets backend's own
             # Without the error's text: it may quote the connection.
             self.log.warning(
-                "The connection %r cannot be looked up now: %s", self.grokvideo_conn_id, type(error).__name__
+                "Connection %r cannot be looked up now (%s). Its earlier key is used.",
+                self.grokvideo_conn_id,
+                type(error).__name__,
             )
             return
         client = self.__dict__.pop("client", None)
@@ -242,29 +245,24 @@ class GrokVideoHook(BaseHook):
         video_models = [name for name in models if "video" in name]
         offer = f"{len(models)} models" + (f", of them {', '.join(video_models[:5])}" if video_models else "")
         missing = not_offered_hint(self.default_model, video_models)
-        message = f"{settings.base_url} accepts the key and offers {offer}"
+        message = f"{settings.base_url} accepts the key and offers {offer}."
         if missing is None:
             return True, message
         which = f"The model of {settings.connection}" if settings.model else "The default model"
-        return settings.model is None, f"{message}. {which}, {missing}"
+        return settings.model is None, f"{message} {which}, {missing}"
 
     def _connection_fault(self, error: GrokVideoError) -> str:
-        if isinstance(error, InvalidRequestError) or (isinstance(error, AuthenticationError) and error.status is None):
+        if not isinstance(error, ApiError) or isinstance(error, AuthenticationError):
             return str(error)
         where = f"{self.settings.base_url} ({self.settings.connection})"
-        if isinstance(error, AuthenticationError):
-            verdict, _, reason = error.message.rstrip(".").partition(": ")
-            return f"{verdict} (HTTP {error.status}): {reason}. Check the key for {self.settings.base_url}."
-        if isinstance(error, ApiError):
-            return f"{where} does not answer as the API does; check the host: {error}"
-        return f"Could not reach {where}: {error}"
+        return f"{where} does not answer as the API does. {error} Check the host."
 
 
 def describe(update: Generation | GrokVideoError) -> str:
     """Return the line for the log about a poll."""
     if isinstance(update, GrokVideoError):
-        return f"the last poll failed, asking again: {update}"
+        return f"the last poll failed and is repeated. {update}"
     status = update.raw_status or update.state
     progress = f", {update.progress} %" if update.progress is not None else ""
-    unknown = " (a status this package does not know; waiting on)" if update.is_status_unknown else ""
+    unknown = " (a status this package does not know; it is polled again)" if update.is_status_unknown else ""
     return f"{status}{progress}{unknown}"

@@ -112,7 +112,7 @@ class GrokVideoOperator(MaskedFieldsMixin, OpenLineageMixin, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if on_unknown_submission not in {"fail", "resubmit"}:
-            raise invalid_field("on_unknown_submission", on_unknown_submission, "fail or resubmit")
+            raise invalid_field("on_unknown_submission", on_unknown_submission, "Use fail or resubmit.")
         self.prompt = prompt
         self.model = model
         self.duration = duration
@@ -211,7 +211,7 @@ class GrokVideoOperator(MaskedFieldsMixin, OpenLineageMixin, BaseOperator):
         """Log that the generation continues: the API cannot cancel it."""
         if self.request_id:
             self.log.warning(
-                "Killed while generation %s is under way. It is not cancelled and is billed; a retry resumes it",
+                "Killing this task does not cancel generation %s. It is billed, and the next attempt resumes it.",
                 self.request_id,
             )
 

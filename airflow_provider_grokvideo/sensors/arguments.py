@@ -8,7 +8,6 @@ from typing import Any
 
 from airflow_provider_grokvideo.api.redaction import invalid_field
 from airflow_provider_grokvideo.api.validation import validate_seconds
-from airflow_provider_grokvideo.exceptions import InvalidRequestError
 
 POLL_INTERVAL = 5.0
 """Seconds between two polls if neither ``poll_interval`` nor ``poke_interval`` is given."""
@@ -22,16 +21,14 @@ def checked_id(given: object) -> str:
     if isinstance(given, str) and given.strip() and given.strip() != "None":
         return given.strip()
     if isinstance(given, Mapping) and "request_id" in given:
-        raise invalid_field("request_id", given, "the id alone: this is the whole result; take its key request_id")
-    where = (
-        'the XCom "request_id" of the task that submits, e.g. {{ ti.xcom_pull(task_ids="submit", key="request_id") }}'
+        raise invalid_field("request_id", given, "This is the whole result. Use its key request_id.")
+    advice = (
+        'Use the id of a generation, or the XCom "request_id" of the task that submits, e.g. '
+        '{{ ti.xcom_pull(task_ids="submit", key="request_id") }}.'
     )
     if given is None or isinstance(given, str):
-        raise InvalidRequestError(
-            f"request_id={given!r} is not allowed: it is empty, so the XCom that it comes from was not found. "
-            f"Allowed: the id of a generation, or {where}"
-        )
-    raise invalid_field("request_id", given, f"the id of a generation as a text, or {where}")
+        advice = f"It is empty, so the XCom that it comes from was not found. {advice}"
+    raise invalid_field("request_id", given, advice)
 
 
 def intervals(poll: float | timedelta | None, kwargs: dict[str, Any]) -> tuple[float, float]:

@@ -116,7 +116,7 @@ class SensorWait:
                 timed_out = time.time() >= started_at + sensor.timeout
                 if not sensor.silent_fail or timed_out or isinstance(_as_raised(error), _FINAL):
                     raise
-                sensor.log.error("The wait continues because of silent_fail: %s", error)  # noqa: TRY400  # no traceback needed
+                sensor.log.error("%s The wait continues because of silent_fail", error)  # noqa: TRY400  # no traceback needed
                 self.defer(context, started_at)
 
     def event_of_failed_trigger(self, reported: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class SensorWait:
         reason = str(reported.get("error") or "Airflow gives no reason")
         self.sensor.log.error("Trigger failed: %s\n%s", reason, "".join(reported.get("traceback") or ()))
         status = "timeout" if "timeout" in reason.lower() else "error"
-        return {"status": status, "error_message": f"the trigger failed: {reason}"}
+        return {"status": status, "error_message": f"The trigger failed: {reason}"}
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once, and save the video of a final generation.

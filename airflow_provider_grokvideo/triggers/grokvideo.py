@@ -50,8 +50,8 @@ class GrokVideoTrigger(BaseTrigger):
         if newer:
             raise TypeError(
                 f"{type(self).__name__} of release {__version__} does not know {', '.join(map(repr, newer))}: a newer "
-                "airflow-provider-grokvideo deferred this task; install the same release on triggerers as on workers. "
-                f"Generation {request_id} goes on; a retry or clear resumes it and does not pay again"
+                f"airflow-provider-grokvideo deferred this task. Generation {request_id} continues and is billed, and "
+                "the next attempt resumes it. Install the same release on triggerers as on workers."
             )
         super().__init__()
         self.grokvideo_conn_id = grokvideo_conn_id
@@ -84,7 +84,7 @@ class GrokVideoTrigger(BaseTrigger):
         except asyncio.CancelledError:
             # The task is cleared or killed, or the triggerer stops. The API cannot cancel a generation.
             self.log.info(
-                "This wait for generation %s stops. The generation goes on and is billed; a retry or clear resumes it",
+                "This wait for generation %s stops. The generation is billed, and the next attempt resumes it",
                 self.request_id,
             )
             raise
@@ -235,7 +235,7 @@ class GrokVideoSensorTrigger(GrokVideoTrigger):
                 self.deadline = min(self.deadline, limit.timestamp())
                 self.started_at = min(self.started_at, limit.timestamp() - self.timeout - TIMEOUT_MARGIN)
             if self.request_id in {"", "None"}:
-                error = InvalidRequestError("request_id is empty, so the XCom that it comes from was not found")
+                error = InvalidRequestError("request_id is empty, so the XCom that it comes from was not found.")
                 yield self._event(to_event(Stop("error", error), self.request_id, None, 0))
                 return
         async for event in super().run():

@@ -239,7 +239,7 @@ def test_connection_needs_only_the_key(
         (GOOD_KEY, True, "Successful", "accepts the key and offers"),
         ("a-bad-key", True, "Failed", "rejected the key"),
         ("", True, "Failed", "no API key"),
-        (GOOD_KEY, False, "Failed", "no answer from"),
+        (GOOD_KEY, False, "Failed", "No response from"),
     ],
     ids=["good key", "bad key", "no key", "dead host"],
 )

@@ -20,17 +20,17 @@ class Ending:
 ENDINGS = {
     "done": Ending("success", 1, 1, ("Saved file:",)),
     "done-on-worker": Ending("success", 1, 1, ("Saved file:",)),
-    "moderated": Ending("failed", 1, 1, ("was refused by content moderation", "change it")),
-    "failed": Ending("failed", 2, 2, ("failed: ", "internal error", "it submits and pays for a new one")),
-    "expired": Ending("failed", 2, 2, ("expired: ", "it submits and pays for a new one")),
-    "timed-out": Ending("failed", 2, 1, ("is not done after 4 s", "goes on and is billed", "does not pay again")),
+    "moderated": Ending("failed", 1, 1, ("was rejected by content moderation", "change the prompt")),
+    "failed": Ending("failed", 2, 2, ("Generation ", " failed", "internal error", "it submits and pays for a new one")),
+    "expired": Ending("failed", 2, 2, (" expired", "it submits and pays for a new one")),
+    "timed-out": Ending("failed", 2, 1, ("is not done after 4 s", "continues and is billed", "does not pay again")),
     "bad-key": Ending("failed", 1, 0, ("HTTP 401",)),
     "no-quota": Ending("failed", 1, 0, ("user quota is not enough", "HTTP 403")),
-    "bad-field": Ending("failed", 1, 0, ("duration='16'", "allowed")),
+    "bad-field": Ending("failed", 1, 0, ("duration='16'", "Use whole seconds from 1 to 15.")),
     "unknown-model": Ending("failed", 1, 0, ("model_not_found",)),
-    "unknown-submission": Ending("failed", 1, 1, ("cannot be known", "Look it up", "GrokVideoSensor", "clear")),
-    "unreachable": Ending("failed", 2, 0, ("onnection",)),
-    "rate-limited": Ending("success", 1, 1, ("Not accepted; nothing was billed", "worker slot is released")),
+    "unknown-submission": Ending("failed", 1, 1, ("may be billed", "Look it up", "GrokVideoSensor", "clear")),
+    "unreachable": Ending("failed", 2, 0, ("Could not reach", "Nothing was billed.")),
+    "rate-limited": Ending("success", 1, 1, ("Nothing was billed.", "worker slot is released")),
 }
 
 

@@ -80,7 +80,7 @@ def test_resubmission_names_the_failed_generation(runs: VideoRuns) -> None:
 def test_retry_after_a_failed_download_only_downloads(runs: VideoRuns, videos: Path) -> None:
     run = runs["download-fails"]
     [request_id] = run.ids()
-    assert f"Resuming generation {request_id}; nothing is submitted" in run.log(2)
+    assert f"Resuming generation {request_id}. Nothing is submitted" in run.log(2)
     assert (videos / f"{request_id}.mp4").exists()
 
 

@@ -60,7 +60,7 @@ def test_failed_sensor_needs_no_worker_and_says_why(airflow, sandbox):
     task = run.task()
     assert (task["state"], was_on_a_worker(task)) == ("failed", False)
     assert json.loads(run.xcom("outcome"))["status"] == "moderated"
-    assert "was refused by content moderation" in run.log()
+    assert "was rejected by content moderation" in run.log()
 
 
 def test_sensor_that_saves_ends_on_a_worker(airflow, sandbox):

@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.sandbox import Sandbox
+from tests.support import hooks
 from tests.support.connections import connection
 from tests.support.video_hosts import Host
 
@@ -101,3 +103,20 @@ def ca_file(certificate: tuple[Path, ssl.SSLContext]) -> str:
 def context(certificate: tuple[Path, ssl.SSLContext]) -> ssl.SSLContext:
     """Return the server's context."""
     return certificate[1]
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> hooks.Connect:
+    """Return what makes a connection and its hook."""
+
+    def make(host: str, *, password: str | None = hooks.KEY, **extra: Any) -> GrokVideoHook:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{hooks.NAME.upper()}", connection(host, password, **extra))
+        return GrokVideoHook(hooks.NAME)
+
+    return make
+
+
+@pytest.fixture
+def hook(sandbox: Sandbox, connect: hooks.Connect) -> GrokVideoHook:
+    """Return a hook of the sandbox."""
+    return connect(sandbox.base_url)

@@ -80,7 +80,7 @@ def test_missing_answer_is_an_unknown_outcome() -> None:
 def test_refused_connection_is_not_delivered() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(TransportError, match="Connection refused") as caught:
+    with pytest.raises(TransportError, match="connection refused") as caught:
         submit(port, SMALL)
     assert caught.value.delivered is False
     check_words(caught.value)

@@ -47,7 +47,7 @@ def test_invalid_argument_is_refused_before_submission(wrong: dict[str, Any], na
     assert task.state == "failed"
     assert task.attempts == 1
     assert named in str(task.error)
-    assert "allowed: " in str(task.error) or "Cannot " in str(task.error)
+    assert " is not valid. " in str(task.error) or "Cannot " in str(task.error)
     assert (len(sandbox.submissions), len(sandbox.refusals)) == before
 
 
@@ -93,5 +93,5 @@ def test_image_file_is_sent_as_a_typed_data_uri(sandbox, tmp_path: Path):
 def test_invalid_argument_is_refused_at_dag_parsing(wrong: dict[str, Any]):
     name, value = next(iter(wrong.items()))
 
-    with pytest.raises(ValueError, match=f"{name}={value!r} is not allowed; allowed: "):
+    with pytest.raises(ValueError, match=f"{name}={value!r} is not valid. Use "):
         video_task(**wrong).make()

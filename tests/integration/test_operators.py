@@ -94,7 +94,12 @@ def test_unknown_outcome_stops_and_explains(fault: str, sandbox):
     task = video_task(retries=3, prompt=f"unknown {fault}").run()
 
     assert (task.state, task.attempts) == ("failed", 1)
-    for words in ("cannot be known", "GrokVideoSensor", "clear this task", 'on_unknown_submission="resubmit"'):
+    for words in (
+        "is unknown, and it may be billed",
+        "GrokVideoSensor",
+        "clear this task",
+        'on_unknown_submission="resubmit"',
+    ):
         assert words in str(task.error)
 
     # A worker that dies cannot forbid the retry: the ledger does.
@@ -187,7 +192,7 @@ def test_retry_resumes_after_a_timeout(deferrable: bool, sandbox):
     assert isinstance(task.error, GenerationTimeoutError)
     request_id = submissions_of(sandbox, prompt)[0]["request_id"]
     assert request_id in str(task.error)
-    assert "goes on and is billed" in str(task.error)
+    assert "continues and is billed" in str(task.error)
 
     sandbox.clear_faults()
     task.run()

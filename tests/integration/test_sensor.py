@@ -269,4 +269,4 @@ def test_invalid_request_id_is_refused(mode: str, request_id: Any, sandbox: Any)
 
     assert isinstance(done.error, AirflowFailException)
     assert "request_id" in str(done.error)
-    assert "XCom" in str(done.error) or "take its key" in str(done.error)
+    assert "XCom" in str(done.error) or "Use its key" in str(done.error)

@@ -77,8 +77,8 @@ def test_unknown_outcome_keeps_intent_and_advises(
     assert entry is not None
     assert (entry.state, entry.request_id) == ("intent", None)
     words = (
-        "cannot be known",
-        "bills",
+        "is unknown",
+        "it may be billed",
         "console",
         "UTC",
         "GrokVideoSensor",

@@ -6,6 +6,6 @@ import json
 from typing import Any
 
 
-def connection(host: str, key: str, **extra: Any) -> str:
+def connection(host: str, key: str | None, **extra: Any) -> str:
     """Return a connection as JSON, for an environment variable ``AIRFLOW_CONN_...``."""
     return json.dumps({"conn_type": "grokvideo", "host": host, "password": key, "extra": extra})

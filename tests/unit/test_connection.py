@@ -170,55 +170,6 @@ def test_ca_file_is_used() -> None:
     assert settings_of(connection_with({"verify": f" {certifi.where()} "}, password="k")).verify == certifi.where()
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        pytest.param({"host": "ftp://api.x.ai"}, ("host='ftp://api.x.ai'", "http(s) URL"), id="scheme"),
-        pytest.param({"host": "https://"}, ("host='https:", "http(s) URL"), id="no-host"),
-        pytest.param({"host": "https://h:port/v1"}, ("host='https://h:port/v1'", "http(s) URL"), id="port-no-number"),
-        pytest.param({"host": "https://[::1/v1"}, ("host='https://[::1/v1'", "http(s) URL"), id="half-an-ipv6"),
-        pytest.param({"host": "api x.ai"}, ("host='api x.ai'", "http(s) URL"), id="space"),
-        pytest.param({"host": "https://user:s3cret@h/v1"}, ("host='h/v1'", "without a user"), id="user"),
-        pytest.param({"extra": {"model": 5}}, ("model=5", "a text"), id="model"),
-        pytest.param({"extra": {"proxy": ["http://u:s3cret@p"]}}, ("proxy=list", "a text"), id="proxy"),
-        pytest.param({"extra": {"proxy": {"http": "http://u:s3cret@p"}}}, ("proxy=dict", "a text"), id="proxies"),
-        pytest.param({"extra": {"request_timeout": 0}}, ("request_timeout=0", "number above 0"), id="timeout-0"),
-        pytest.param({"extra": {"request_timeout": "soon"}}, ("request_timeout='soon'", "above 0"), id="timeout-word"),
-        pytest.param({"extra": {"request_timeout": True}}, ("request_timeout=True", "above 0"), id="timeout-true"),
-        pytest.param({"extra": {"request_timeout": [1]}}, ("request_timeout=[1]", "above 0"), id="timeout-list"),
-        pytest.param({"extra": {"request_timeout": "inf"}}, ("request_timeout='inf'", "above 0"), id="timeout-inf"),
-        pytest.param(
-            {"extra": {"max_requests_per_second": -1}}, ("max_requests_per_second=-1", "above 0"), id="rate-negative"
-        ),
-        *(
-            pytest.param(
-                {"extra": {"max_submissions_per_second": wrong}},
-                (f"max_submissions_per_second={wrong!r}", "a number above 0"),
-                id=f"submissions-{wrong}",
-            )
-            for wrong in (0, -1, "fast", True, "nan")
-        ),
-        *(
-            pytest.param(
-                {"extra": {"allow_private_hosts": wrong}},
-                (f"allow_private_hosts={wrong!r}", "true or false"),
-                id=f"private-{wrong}",
-            )
-            for wrong in (0, "no", [], " ")
-        ),
-        pytest.param({"extra": {"verify": 1}}, ("verify=1", "true, false or a CA file"), id="verify-number"),
-        pytest.param({"extra": {"verify": "no"}}, ("verify='no'", "true, false or a CA file"), id="verify-word"),
-        pytest.param({"extra": {"verify": "/no/such.pem"}}, ("verify='/no/such.pem'", "exists"), id="verify-no-file"),
-        pytest.param({"extra": {"verify": " "}}, ("verify=' '", "CA file"), id="verify-blank"),
-    ],
-)
-def test_invalid_field_is_refused_by_name(fields: dict[str, Any], words: tuple[str, ...]) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
-        settings_of(connection_with(password=KEY, **fields))
-    assert [word for word in (*words, f"Connection '{NAME}': ", "allowed: ") if word not in str(caught.value)] == []
-    assert [secret for secret in (KEY, "s3cret") if secret in str(caught.value)] == []
-
-
 @pytest.mark.parametrize("extra", ["[]", '"text"', "5", "{not json"], ids=["list", "text", "number", "no-json"])
 def test_invalid_extra_gives_defaults_or_a_clear_error(extra: str) -> None:
     try:
@@ -227,14 +178,6 @@ def test_invalid_extra_gives_defaults_or_a_clear_error(extra: str) -> None:
         assert "extra" in str(error).lower()
     else:
         assert settings == Settings(api_key="k")
-
-
-def test_invalid_ledger_path_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(
-        f"AIRFLOW_CONN_{NAME.upper()}", json.dumps({"conn_type": "grokvideo", "extra": {"ledger_path": 5}})
-    )
-    with pytest.raises(InvalidRequestError, match="ledger_path=5"):
-        assert GrokVideoHook(NAME).ledger_path
 
 
 def test_connection_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
-from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_grokvideo import exceptions
-from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     DownloadError,
-    GenerationError,
     GenerationExpiredError,
     GenerationFailedError,
     GenerationModeratedError,
@@ -33,41 +29,6 @@ from airflow_provider_grokvideo.exceptions import (
 from airflow_provider_grokvideo.execution import to_airflow_exception
 
 ID = "a3d1008e-4544-40d4-d075-11527e794e4a"
-
-
-def ended(state: Any, **more: Any) -> Generation:
-    """Return a generation that ended badly."""
-    return Generation(ID, state, raw_status=state, **more)
-
-
-@pytest.mark.parametrize(
-    ("generation", "kind", "words"),
-    [
-        pytest.param(
-            ended("failed", error_code="internal_error", error_message="the renderer crashed"),
-            GenerationFailedError,
-            ("failed", "the renderer crashed", "internal_error", "retry"),
-            id="failed",
-        ),
-        pytest.param(ended("failed"), GenerationFailedError, ("the API gives no reason",), id="failed-without-a-word"),
-        pytest.param(ended("expired"), GenerationExpiredError, ("expired", "pays for a new one"), id="expired"),
-        pytest.param(
-            ended("moderated", cost_usd=Decimal("0.2500000000"), error_message="blocked"),
-            GenerationModeratedError,
-            ("content moderation", "blocked", "it cost 0.2500000000 USD", "change it"),
-            id="moderated-and-billed",
-        ),
-        pytest.param(ended("failed", cost_usd=Decimal(0)), GenerationFailedError, ("it cost 0 USD",), id="free"),
-    ],
-)
-def test_error_names_generation_reason_cost_and_advice(
-    generation: Generation, kind: type[GenerationError], words: tuple[str, ...]
-) -> None:
-    error = GenerationError.from_generation(generation)
-    assert type(error) is kind
-    assert error.request_id == ID
-    assert error.code == generation.error_code
-    assert [word for word in (ID, *words) if word not in str(error)] == []
 
 
 CLASSES = [kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, GrokVideoError)]

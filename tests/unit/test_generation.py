@@ -210,7 +210,7 @@ def test_envelope_is_read(document: Any, expected: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("document", [[], [DONE_INNER], "done", 5, True, 1.5], ids=lambda value: type(value).__name__)
 def test_non_object_document_is_a_server_error(document: object) -> None:
-    with pytest.raises(ServerError, match="not an object") as caught:
+    with pytest.raises(ServerError, match="not answer with a JSON object") as caught:
         read_generation(ID, document)
     assert caught.value.request_id == ID
 

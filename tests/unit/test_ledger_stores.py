@@ -182,7 +182,7 @@ def test_entry_holds_no_key_no_signature_and_no_image(store: LedgerStore) -> Non
 @pytest.mark.parametrize("content", [[], "submitted", 5], ids=["list", "text", "number"])
 def test_non_object_entry_is_an_error(store: LedgerStore, content: Any) -> None:
     store.write(content)
-    with pytest.raises(LedgerEntryError, match=r"not an object|does not hold an object"):
+    with pytest.raises(LedgerEntryError, match="not an object"):
         Ledger(store, FIRST).read()
 
 
@@ -190,7 +190,7 @@ def test_entry_of_a_newer_release_submits_nothing(store: LedgerStore) -> None:
     submitted(store)
     newer = {**(store.read() or {}), "priority": 1}
     store.write(newer)
-    words = "newer release .* unknown fields priority; install that release on this worker. Nothing was submitted"
+    words = "newer release .* unknown fields priority. Nothing was submitted. Install that release on this worker"
     with pytest.raises(LedgerEntryError, match=words):
         Ledger(store, RETRY).read()
     assert store.read() == newer
@@ -204,7 +204,7 @@ def test_entry_of_a_newer_release_submits_nothing(store: LedgerStore) -> None:
 def test_invalid_json_is_an_error(file: FileStore, content: bytes) -> None:
     file.write({})
     file._path.fs.pipe_file(file._path.path, content)
-    with pytest.raises(LedgerError, match=r"is not JSON|cannot be read"):
+    with pytest.raises(LedgerError, match=r"it is not JSON|cannot be read"):
         Ledger(file, FIRST).read()
 
 

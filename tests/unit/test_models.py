@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -31,7 +30,6 @@ from airflow_provider_grokvideo.api.request import VideoRequest
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
     AuthenticationError,
-    InvalidRequestError,
     RequestRejectedError,
 )
 from airflow_provider_grokvideo.sandbox import models as sandbox_models
@@ -148,41 +146,6 @@ def test_cost_up_to_the_ceiling_passes(ceiling: Any) -> None:
     check_cost(Decimal("0.40"), ceiling, request_of())
 
 
-REFUSED_COSTS: list[tuple[str | None, Any, dict[str, Any], str]] = [
-    ("0.10", 0.01, {}, "Not sent: this request costs up to 0.10 USD, more than max_cost_usd=0.01."),
-    ("0.4", "0", {}, "Not sent: this request costs up to 0.40 USD, more than max_cost_usd=0."),
-    ("0.696", 0.5, {}, "Not sent: this request costs up to 0.696 USD, more than max_cost_usd=0.5."),
-    ("4", Decimal(3), {}, "Not sent: this request costs up to 4.00 USD, more than max_cost_usd=3."),
-    (
-        None,
-        5,
-        {"model": "a-model"},
-        "Not sent: max_cost_usd=5 cannot be checked. No list price is known for model 'a-model' in 480p: set prices "
-        "in the connection's extra or in [grokvideo] prices. Nothing was billed.",
-    ),
-    (
-        None,
-        5,
-        {"extra": {"n": 2, "seed": 1, "fps": 60}},
-        "Not sent: max_cost_usd=5 cannot be checked. The price is unknown: extra['fps'], extra['n'] may change it. "
-        "Nothing was billed.",
-    ),
-    *(
-        ("0.40", wrong, {}, f"max_cost_usd={wrong!r} is not allowed; allowed: a number of US dollars, 0 or more")
-        for wrong in ("", "a little", -1, "NaN", float("inf"), True, "sNaN", [1])
-    ),
-]
-
-
-@pytest.mark.parametrize(("cost", "ceiling", "fields", "message"), REFUSED_COSTS)
-def test_cost_above_the_ceiling_or_unknown_is_refused(
-    cost: str | None, ceiling: Any, fields: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
-        check_cost(None if cost is None else Decimal(cost), ceiling, request_of(**fields))
-    assert str(caught.value) == message
-
-
 def test_log_says_the_cost_is_an_upper_bound() -> None:
     request = request_of(duration=2)
     assert describe_cost(estimate(request), request).startswith("This request costs up to 0.10 USD, by the list prices")
@@ -224,30 +187,6 @@ def test_missing_own_price_is_the_list_price() -> None:
     free = read_prices({CLASSIC: {"480p": 0.04, "image": 0, "input_video": "0"}})
     assert estimate(request_of(duration=5, image=IMAGE), free) == Decimal("0.20")
     assert estimate(request_of(kind="extension", video=VIDEO, duration=5), free) == Decimal("0.20")
-
-
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
-        ([], "prices=[]"),
-        ("0.05", "prices='0.05'"),
-        ({"m": 0.05}, "prices['m']=0.05"),
-        ({"m": {}}, "prices['m']={}"),
-        ({"m": {"image": 0.01}}, "prices['m']={'image': 0.01}"),
-        ({"m": {"480p": "cheap"}}, "prices['m']['480p']='cheap'"),
-        ({"m": {"480p": -1}}, "prices['m']['480p']=-1"),
-        ({"m": {"480p": float("nan")}}, "prices['m']['480p']=nan"),
-        ({"m": {"480p": None}}, "prices['m']['480p']=None"),
-        ({"m": {"480p": True}}, "prices['m']['480p']=True"),
-        ({"m": {"480": 0.05}}, "prices['m'] has the unknown unit '480'; allowed: US dollars for 480p, 720p, 1080p"),
-        ({"m": {"480p": 0.05, "second": 1}}, "prices['m'] has the unknown unit 'second'"),
-        ({"m": {"480p": 0.05, 720: 1}}, "prices['m'] has the unknown unit '720'"),
-    ],
-    ids=str,
-)
-def test_invalid_prices_are_refused_by_model_and_unit(given: Any, named: str) -> None:
-    with pytest.raises(InvalidRequestError, match=re.escape(named)):
-        read_prices(given)
 
 
 # --- names ------------------------------------------------------------------------------------------
@@ -313,35 +252,6 @@ def test_known_and_distant_names_get_no_hint(name: str) -> None:
 def test_unknown_model_error_names_the_nearest(name: str, offered: list[str], words: str | None) -> None:
     hint = not_offered_hint(name, offered)
     assert hint is None if words is None else hint is not None and hint.startswith(words)
-
-
-COMET = "no available channel for group default and model {} (distributor) (request id: 1)"
-XAI = "The model {} does not exist or your team 1 does not have access to it."
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "message"),
-    [
-        (503, "model_not_found", COMET),
-        (503, "", COMET),
-        (404, "not-found", XAI),
-        (400, "invalid-argument", "Model not found: {}"),
-        (400, "invalid-argument", "Unknown model {}"),
-    ],
-)
-def test_rejected_model_error_names_the_nearest(status: int, code: str, message: str) -> None:
-    name = "grok-imagine-vidoe"
-    error = RequestRejectedError(message.format(name), status=status, code=code)
-    explained = explain_rejected_model(error, name)
-    assert type(explained) is RequestRejectedError
-    assert (explained.status, explained.code) == (status, code)
-    for words in (f"offers no model '{name}'", f"Did you mean '{CLASSIC}'?", "Nothing was billed.", name):
-        assert words in str(explained)
-
-
-def test_rejected_known_model_gets_no_suggestion() -> None:
-    error = RequestRejectedError(COMET.format(CLASSIC), status=503, code="model_not_found")
-    assert "Did you mean" not in str(explain_rejected_model(error, CLASSIC))
 
 
 @pytest.mark.parametrize(

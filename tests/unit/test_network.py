@@ -9,7 +9,6 @@ import pytest
 import requests
 from requests.utils import select_proxy
 
-from airflow_provider_grokvideo.api import network
 from airflow_provider_grokvideo.api.network import Proxy, is_bypassed, parse_proxy, resolve_route
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 
@@ -173,20 +172,3 @@ def test_trusted_certificates(verify: bool | str, environ: dict[str, str], expec
 
 def test_repr_holds_no_login() -> None:
     assert "s3cret" not in repr(resolve_route(API, proxy="http://s3cret:s3cret@p:1", verify=True, environ={}))
-
-
-@pytest.mark.parametrize("missing", ["socks", "aiohttp_socks"])
-def test_socks_without_its_packages_names_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "_SOCKS_MODULES", (f"no_such_{missing}",))
-    with pytest.raises(InvalidRequestError, match=r"airflow-provider-grokvideo\[socks\]") as caught:
-        network.check_socks_support(parse_proxy("socks5://u:s3cret@p", "x"))
-    assert "s3cret" not in str(caught.value)
-    network.check_socks_support(parse_proxy("http://p", "x"))
-    network.check_socks_support(None)
-
-
-def test_socks_login_that_is_not_ascii_is_refused() -> None:
-    with pytest.raises(InvalidRequestError, match="not ASCII") as caught:
-        network.check_socks_support(parse_proxy("socks5://u:p%C3%A4ss@p", "x"))
-    assert "ss@" not in str(caught.value)
-    assert "päss" not in str(caught.value)

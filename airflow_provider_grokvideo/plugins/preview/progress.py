@@ -62,7 +62,7 @@ class EventLoopThread:
             return future.result(timeout + CANCEL_GRACE)
         except (TimeoutError, concurrent.futures.TimeoutError) as error:
             future.cancel()
-            raise TransportError(f"no answer within {timeout:g} s", delivered=True) from error
+            raise TransportError(f"No response within {timeout:g} s.", delivered=True) from error
 
     def _get_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:

@@ -33,7 +33,7 @@ def test_clear_of_another_task_submits_nothing(sandbox: Sandbox, store: MemorySt
     run.clear_another_task().attempt()
 
     assert run.state == "failed"
-    assert "cannot be known" in str(run.error)
+    assert "is unknown, and it may be billed" in str(run.error)
     assert len(sandbox.submissions) == 1
 
 

@@ -159,7 +159,7 @@ def test_forbidden_store_costs_one_download(
 
 def test_destination_below_a_file_is_a_clear_error(client: GrokVideoClient, done: Generation, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DownloadError, match="cannot be written"):
+    with pytest.raises(DownloadError, match="cannot write to"):
         save(client, done, f"file://{tmp_path}/file/fox.mp4")
     assert (tmp_path / "file").read_text() == "in the way"
 

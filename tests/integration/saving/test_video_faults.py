@@ -80,7 +80,7 @@ def test_expired_url_is_renewed(
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("expired", "it is expired"),
+        ("expired", "reports it as expired"),
         ("not_found", "no fresh URL"),
         ("server_error", "no fresh URL"),
         ("bare_id", "pending"),
