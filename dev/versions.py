@@ -211,18 +211,19 @@ def _full_python(environment: Environment) -> str:
 
 
 BEGIN, END = "<!-- make test-versions writes this table -->", "<!-- the end of that table -->"
-DOCUMENT = """# The versions of Airflow that this provider is tested on
+DOCUMENT = """# Tested versions of Airflow
 
-`make test-versions` wrote this on {date}, from the wheel of release {release}. Each row is an environment of its own,
-exactly as its lock in `dev/constraints` says.
+`make test-versions` wrote this on {date}, from the wheel of release {release}. Each row is a separate
+environment with the exact packages of its lock in `dev/constraints`.
 
 {table}
 
-*metadata*: Airflow finds the package through its entry point, calls its metadata valid, and shows its connection form.
-*example DAGs*: every file of `example_dags` to its end with `dag.test()`, the failing one as it should.
-*real triggerer*: a video through scheduler, worker, triggerer and worker again, as processes.
+- *metadata*: Airflow finds the package through its entry point, accepts its metadata as valid, and shows its connection
+  form.
+- *example DAGs*: `dag.test()` runs every file of `example_dags`; the DAG whose generation fails ends as expected.
+- *real triggerer*: real processes make a video: scheduler, worker, triggerer, and a worker again.
 
-Before Airflow 3.1 the connection form needs `apache-airflow-providers-fab`, as Airflow's own connection types do.
+Before Airflow 3.1, the connection form needs `apache-airflow-providers-fab`, like Airflow's own connection types.
 """
 
 

@@ -148,7 +148,7 @@ def a_triggerer_dies(scene: Scene, before: dict[str, int | None]) -> None:
     assert _all_held(after)
     orphans = [one for one in before if before[one] != after[one]]
     took = scene.pick_up(died, orphans)
-    scene.say(f"one triggerer killed; {len(orphans)} orphaned waits polled again by the other", spread(took))
+    scene.say(f"one triggerer killed; {len(orphans)} of its waits polled again by the other", spread(took))
 
 
 def a_triggerer_comes_back_from_the_dead(scene: Scene, waits: list[str]) -> None:
@@ -165,7 +165,7 @@ def a_triggerer_comes_back_from_the_dead(scene: Scene, waits: list[str]) -> None
     took = scene.pick_up(time.time(), waits)
     assert scene.states() == {"deferred": VIDEOS}
     assert scene.holders()[frozen] == 0
-    scene.say("the frozen one thawed, and ended none of the waits it had lost", "60 of 60 polled on")
+    scene.say("the frozen one resumed, and ended none of the waits that the third had taken", "60 of 60 polled on")
 
 
 def a_worker_dies(scene: Scene, done: list[str]) -> None:
@@ -174,7 +174,7 @@ def a_worker_dies(scene: Scene, done: list[str]) -> None:
     died = time.time()
     scene.airflow.kill("worker-1")
     scene.wait_for("success", len(done), timeout=400)
-    took = f"{time.time() - died:.0f} s after its death"
+    took = f"{time.time() - died:.0f} s after the kill"
     scene.say(f"{len(done)} generations ended, one worker killed while it saved; all saved by the other", took)
 
 
@@ -184,7 +184,7 @@ def a_triggerer_goes(scene: Scene, waits: list[str]) -> None:
     airflow.stop("triggerer-3", timeout=60)
     # It goes on to poll until its end.
     took = scene.pick_up(time.time(), waits)
-    scene.say("the third stopped in order; 40 waits polled again by the thawed one, from its end", spread(took))
+    scene.say("the third stopped normally; 40 waits polled again by the resumed one", spread(took))
     assert scene.states()["deferred"] == len(waits)
 
 
@@ -212,7 +212,7 @@ def check_the_end(scene: Scene, waits: list[str]) -> None:
 def write_down(scene: Scene) -> None:
     rows = "\n".join(f"| {what} | {figure} |" for what, figure in scene.figures if figure)
     DOCUMENT.parent.mkdir(exist_ok=True)
-    DOCUMENT.write_text(f"""# An Airflow on several machines, and what its deaths cost
+    DOCUMENT.write_text(f"""# Killed processes in a distributed Airflow
 
 `make test-distributed` wrote this on {datetime.now(UTC):%Y-%m-%d}, with Airflow {version("apache-airflow")} on Python
 {platform.python_version()}: PostgreSQL, CeleryExecutor on Redis, two workers, two triggerers, 60 mapped generations.
@@ -222,6 +222,7 @@ def write_down(scene: Scene) -> None:
 {rows}
 
 A triggerer counts as dead after `[triggerer] triggerer_health_check_threshold` seconds without a heartbeat, here
-{THRESHOLD}; Airflow's default is 30. That, and not this package, is most of the time until the waits of a triggerer
-that died or froze are polled again. Nothing is lost meanwhile: the generation goes on, and the deadline is absolute.
+{THRESHOLD}; Airflow's default is 30. This threshold, not this package, causes most of the time until another
+triggerer polls the waits again. No wait is lost during this time: the generation continues, and the deadline is
+absolute.
 """)

@@ -58,7 +58,7 @@ def assert_defaults(rows: dict[str, str], kind: Any) -> None:
     for name, parameter in parameters(kind).items():
         default = rows[name]
         if parameter.default is inspect.Parameter.empty:
-            assert default == "needed"
+            assert default == "required"
         else:
             shown = repr(parameter.default).replace("'", '"')
             assert default.startswith(f"`{shown}`"), f"{name}: {default} is not {shown}"
@@ -100,7 +100,7 @@ def test_every_key_of_the_result_is_documented() -> None:
 
 
 def test_every_argument_in_the_readme_has_its_default() -> None:
-    rows = table("README.md", "Around it:")
+    rows = table("README.md", "Other arguments:")
     known = parameters(GrokVideoOperator)
 
     assert set(rows) <= set(known)

@@ -59,16 +59,16 @@ WORKER_POINTS = [
     ),
     KillPoint(
         "post-accepted",
-        "after the POST was accepted, before its answer",
+        "after the POST was accepted, before its response",
         fault={"on": "submit", "fault": "slow_after_accept", "delay": 25},
         seen="submission",
         known=False,
     ),
     _held(
-        "before-stored", "after the answer, before the id is stored", "after", f"{CLIENT}.submit", known=False
+        "before-stored", "after the response, before the id is stored", "after", f"{CLIENT}.submit", known=False
     ),
     _held(
-        "other-cleared", "after the answer, before the id is stored; another task is cleared", "after",
+        "other-cleared", "after the response, before the id is stored; another task is cleared", "after",
         f"{CLIENT}.submit", dag_id="kill_beside_another", clears="another", known=False,
     ),
     _held("before-deferral", "after the id is stored, before deferral", "after", f"{LEDGER}.record_submitted"),
@@ -107,7 +107,7 @@ TRIGGERER_POINTS = [
     KillPoint("restarted", "while waiting; a triggerer is started again", victim="triggerer", seen="polls"),
     KillPoint(
         "last-answer",
-        "the last answer on its way, before the event",
+        "after the last poll, before its response",
         victim="triggerer",
         fault={"on": "poll", "fault": "slow", "delay": 20},
         seen="fault",

@@ -29,10 +29,11 @@ VICTIMS: dict[Victim, str] = {
 }
 TITLE = """# The kill table
 
-Each row is one run on a real Airflow whose task has `retries=2`. At the named moment the process is killed with
-SIGKILL: *worker* is the task's process together with its supervisor, as when a machine dies. *Submissions* is what the
-API accepted, and bills. Where the answer to a submission is lost nobody can know its id; the task then stops, and says
-how to look it up and how to go on. `make kill-table` measures this anew.
+Each row is one run on a real Airflow, with a task that has `retries=2`. At the named moment, the process is killed with
+SIGKILL. *worker* means the task's process together with its supervisor, as if the machine fails. *Submissions* is the
+number of submissions that the API accepted and bills. If the response to a submission is lost, its id is unknown: the
+task stops, and its error explains how to look the generation up and how to continue. `make kill-table` repeats the
+measurement.
 """
 
 

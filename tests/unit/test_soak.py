@@ -57,6 +57,11 @@ def test_soak_runs_the_dag_of_the_tutorial() -> None:
     assert "```" not in dag
 
 
+def test_dag_has_no_retries() -> None:
+    assert "retries=" in soak.TUTORIAL.read_text()
+    assert "retries" not in soak.tutorial_dag()
+
+
 @pytest.mark.parametrize("runs", ["0", "-1", "many"])
 def test_number_of_runs_is_checked(runs: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
