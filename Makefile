@@ -10,7 +10,7 @@ STAMP ?= $(VENV)/.installed-$(AIRFLOW_VERSION)
 TOOLS ?= $(VENV)/.installed-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-kill test-versions test-distributed test-packaging test-browser test-robustness soak kill-table lint docs bench clean
+.PHONY: help venv demo ui test test-kill test-versions test-distributed test-packaging test-browser test-robustness soak kill-table lint docs bench mutants clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +77,11 @@ bench: $(STAMP)  ## run the benchmarks, each beside its alternatives (about ten 
 	@$(PYTHON) -m uv pip install --quiet --python $(PYTHON) --group bench
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
+# mutmut imports what it mutates from its copy of the tree.
+mutants: $(STAMP)  ## test the tests of the decision modules: change the code everywhere, and count what no test notices
+	@$(PYTHON) -m uv pip install --quiet --python $(PYTHON) --group mutants
+	PYTHONPATH=$(CURDIR) $(PYTHON) -m dev.mutants $(MUTANTS_ARGS)
+
 clean:  ## remove what make has created
-	rm -rf $(VENV) .venvs .demo .ui build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venvs .demo .ui build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

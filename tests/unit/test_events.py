@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_provider_grokvideo.api.generation import Generation
 from airflow_provider_grokvideo.api.polling import Stop
-from airflow_provider_grokvideo.events import STATUSES, from_event, stop_error, to_event
+from airflow_provider_grokvideo.events import STATUSES, from_event, is_stale_event, stop_error, timeout_error, to_event
 from airflow_provider_grokvideo.exceptions import (
     AuthenticationError,
     GenerationNotFoundError,
@@ -115,3 +116,18 @@ def test_stop_and_its_event_give_same_error(stop: Stop) -> None:
 def test_invalid_event_is_refused(event: dict[str, Any]) -> None:
     with pytest.raises(GrokVideoError, match="does not know"):
         from_event(event, timeout=900, conn_id="c")
+
+
+@pytest.mark.parametrize(("cost", "text"), [("1E-10", "0.0000000001"), ("1E+2", "100")])
+def test_event_has_cost_without_exponent(cost: str, text: str) -> None:
+    assert to_event(Stop("final"), ID, ended("failed", cost_usd=Decimal(cost)), polls=1)["cost_usd"] == text
+
+
+def test_timeout_error_names_its_generation() -> None:
+    assert timeout_error(ID, 900, None, None).request_id == ID
+
+
+@pytest.mark.parametrize(("try_number", "expected"), [(None, False), (2, False), (1, True), (3, True)])
+def test_event_of_another_attempt_is_stale(try_number: int | None, expected: bool) -> None:
+    context: Any = {"ti": SimpleNamespace(try_number=2)}
+    assert is_stale_event(context, try_number) is expected

@@ -299,3 +299,15 @@ def test_unknown_status_is_reported_from_the_first_poll_on() -> None:
     assert Poller(poll_interval=5, deadline=START + 100, now=START).on_generation(unknown, START) == PollAgain(
         ANY, report=True
     )
+
+
+def test_success_keeps_generation_and_resets_auth_failures() -> None:
+    poller = Poller(poll_interval=5, deadline=10_000, now=0.0)
+    pending, rejected = Generation("g", "pending"), AuthenticationError("no", status=401)
+    for now in (5.0, 10.0):
+        assert isinstance(poller.on_error(rejected, now), PollAgain)
+    poller.on_generation(pending, 15.0)
+    assert poller.generation is pending
+    for now in (20.0, 25.0):
+        assert isinstance(poller.on_error(rejected, now), PollAgain)
+    assert poller.on_error(rejected, 30.0) == Stop("error", rejected)

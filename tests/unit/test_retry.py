@@ -124,3 +124,7 @@ def test_number_of_posts_is_bounded(retry_after: float | None) -> None:
     assert now <= SUBMISSION_TIMEOUT
     assert attempt <= MAX_ATTEMPTS
     assert attempt >= 8
+
+
+def test_jitter_makes_pause_longer_by_at_most_a_quarter() -> None:
+    assert pause(RateLimitError("", retry_after=8.0), jitter=1.0) == 10.0
