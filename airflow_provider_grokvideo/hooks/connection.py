@@ -1,4 +1,7 @@
-"""Airflow connection -> settings, prices and ledger path."""
+"""Airflow connection -> settings, prices and ledger path.
+
+DAG files import this module, so its functions import what only a running task needs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_grokvideo.api.models import DEFAULT_MODEL, PRICES, read_prices
 from airflow_provider_grokvideo.api.redaction import invalid_field
 from airflow_provider_grokvideo.exceptions import InvalidRequestError
 
@@ -28,7 +30,6 @@ def settings_of(connection: Connection) -> Settings:
 
     :raises InvalidRequestError: names the field, the value and what to use instead.
     """
-    # DAG files import this module: only a running task pays for the dataclass.
     from airflow_provider_grokvideo.api.settings import Settings
 
     extra = connection.extra_dejson
@@ -57,6 +58,8 @@ def undefined_connection(conn_id: str) -> str:
 
 def default_model(settings: Settings) -> str:
     """Return the model of requests that name none: the connection's, else the package's."""
+    from airflow_provider_grokvideo.api.models import DEFAULT_MODEL
+
     return settings.model or DEFAULT_MODEL
 
 
@@ -74,6 +77,8 @@ def prices_of(connection: Connection) -> Prices:
 
     :raises InvalidRequestError: names the place, the model and the unit that is wrong.
     """
+    from airflow_provider_grokvideo.api.models import PRICES
+
     given = connection.extra_dejson.get("prices")
     if given:
         with _naming(f"Connection {connection.conn_id!r}"):
@@ -93,6 +98,8 @@ def _naming(place: str) -> Iterator[None]:
 
 
 def _prices(given: object) -> Prices:
+    from airflow_provider_grokvideo.api.models import read_prices
+
     try:
         return read_prices(json.loads(given) if isinstance(given, str) else given)
     except json.JSONDecodeError as error:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_grokvideo.api.models import not_offered_hint, unknown_name_hint
 from airflow_provider_grokvideo.connection_form import FIELD_BEHAVIOUR, FIELDS
 from airflow_provider_grokvideo.exceptions import (
     ApiError,
@@ -124,6 +123,7 @@ class GrokVideoHook(BaseHook):
 
         :raises InvalidRequestError: names the field, the value and what to use instead.
         """
+        from airflow_provider_grokvideo.api.models import unknown_name_hint
         from airflow_provider_grokvideo.api.validation import validate_for_model
         from airflow_provider_grokvideo.storage import read_image
 
@@ -249,6 +249,8 @@ class GrokVideoHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """List the models, free of charge; return whether key and model work, and a message."""
+        from airflow_provider_grokvideo.api.models import not_offered_hint
+
         try:
             settings = self.settings
             models = self.client.list_models()

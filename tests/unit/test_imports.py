@@ -15,7 +15,10 @@ import airflow_provider_grokvideo
 
 PACKAGE = "airflow_provider_grokvideo"
 ROOT = Path(airflow_provider_grokvideo.__file__).parent
-HEAVY = ("requests", "aiohttp", "av", "PIL", "httpx", "tenacity", f"{PACKAGE}.sandbox", f"{PACKAGE}.storage")
+HEAVY = (
+    "requests", "aiohttp", "av", "PIL", "httpx", "tenacity", f"{PACKAGE}.sandbox", f"{PACKAGE}.storage",
+    f"{PACKAGE}.execution", f"{PACKAGE}.api.media", f"{PACKAGE}.api.models", f"{PACKAGE}.api.validation",
+)  # fmt: skip
 
 
 def run_python(code: str) -> str:
