@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.api.generation import NO_VIDEO_URL, Generation, State
-from airflow_provider_grokvideo.api.summary import RequestSummary
-from airflow_provider_grokvideo.exceptions import LedgerEntryError
 from airflow_provider_grokvideo.ledger import (
     NOT_FOUND_GRACE,
     Attempt,
@@ -31,23 +27,23 @@ from airflow_provider_grokvideo.ledger import (
     next_step_after_poll,
     renewed,
 )
-
-ID = "a3d1008e-4544-40d4-d075-11527e794e4a"
-AT = 1_790_000_000.0
-HERE, ELSEWHERE = "here", "elsewhere"
-RESULT = {"request_id": ID, "status": "done", "path": "file:///v.mp4"}
-SUMMARY = RequestSummary("grok-imagine-video", inputs=("https://host/a.png",))
-FIRST = Attempt(try_number=1, max_tries=2, run_after="2026-11-24T00:00:00+00:00", run_started="s1", retries=2)
-RETRY = replace(FIRST, try_number=2)
-OTHER_TASK_CLEARED = replace(RETRY, clear_number=1)
-CLEARED = replace(FIRST, try_number=2, max_tries=3)
-CREATED_AGAIN = replace(FIRST, run_started="s2")
-
-INTENT = LedgerEntry("intent", AT, FIRST, "f1", HERE, SUMMARY, owner="o")
-SUBMITTED = LedgerEntry("submitted", AT, FIRST, "f1", HERE, SUMMARY, ID)
-FINISHED = LedgerEntry("finished", AT, FIRST, "f1", HERE, SUMMARY, ID, RESULT)
-OF_0_1_0 = LedgerEntry("submitted", AT, request_id=ID, clear_number=0)
-INTENT_OF_0_1_0 = LedgerEntry("intent", AT, clear_number=0)
+from tests.support.ledger_entries import (
+    AT,
+    CLEARED,
+    CREATED_AGAIN,
+    ELSEWHERE,
+    FINISHED,
+    FIRST,
+    HERE,
+    ID,
+    INTENT,
+    INTENT_OF_0_1_0,
+    OF_0_1_0,
+    OTHER_TASK_CLEARED,
+    RESULT,
+    RETRY,
+    SUBMITTED,
+)
 
 # (id, entry, attempt, fingerprint now, on_unknown, step; of a Submit, words of its warning)
 STEPS: list[tuple[str, LedgerEntry | None, Attempt, str | None, OnUnknownSubmission, Step | str | None]] = [
@@ -108,12 +104,12 @@ def test_next_step(
 
 
 @pytest.mark.parametrize("now", [RETRY, CLEARED])
-def test_an_id_of_another_api_is_left_alone(now: Attempt) -> None:
+def test_id_of_another_api_is_left_alone(now: Attempt) -> None:
     decided = next_step(SUBMITTED, now=now, fingerprint="f1", address=ELSEWHERE, on_unknown="fail")
     assert decided == Submit(f"the earlier generation {ID} was submitted to another API address and is left alone")
 
 
-def test_a_result_does_not_depend_on_the_address() -> None:
+def test_result_does_not_depend_on_the_address() -> None:
     decided = next_step(FINISHED, now=RETRY, fingerprint="f1", address=ELSEWHERE, on_unknown="fail")
     assert decided == ReturnResult(FINISHED)
 
@@ -187,20 +183,55 @@ def test_next_step_after_poll(cleared: bool, found: Generation | None, now: floa
 
 
 @pytest.mark.parametrize("found", [None, *(said(state) for state in ("pending", "done", "failed", "expired"))])
-def test_a_finished_generation_is_not_submitted_again_by_a_retry(found: Generation | None) -> None:
+def test_retry_does_not_submit_a_finished_generation_again(found: Generation | None) -> None:
     resume = Resume(FINISHED)
     assert next_step_after_poll(resume, found, OLD) == resume
+
+
+@pytest.mark.parametrize(
+    ("result", "kept"),
+    [(RESULT, "saved at file:///v.mp4, stays"), ({**RESULT, "path": None}, f"{ID} stays"), (None, f"{ID} stays")],
+    ids=["saved", "not-saved", "no-result"],
+)
+def test_clear_of_a_success_says_what_stays(result: dict[str, Any] | None, kept: str) -> None:
+    entry = replace(FINISHED, result=result)
+    decided = next_step(entry, now=CLEARED, fingerprint="f1", address=HERE, on_unknown="fail")
+    assert isinstance(decided, Submit)
+    assert (decided.warning or "").endswith(kept)
+
+
+@pytest.mark.parametrize(("seconds", "submits"), [(NOT_FOUND_GRACE, False), (NOT_FOUND_GRACE + 0.001, True)])
+def test_unknown_id_is_forgotten_after_the_grace(seconds: float, submits: bool) -> None:
+    decided = next_step_after_poll(Resume(SUBMITTED, cleared=True), None, AT + seconds)
+    assert isinstance(decided, Submit) == submits
 
 
 # --- clears and runs ----------------------------------------------------------------------------------
 
 
-def test_a_clear_counts_once() -> None:
+def test_clear_counts_once() -> None:
     """A clear that was obeyed is no reason for the next automatic retry to submit."""
     mine = renewed(SUBMITTED, CLEARED, "f1", HERE)
     retry = replace(CLEARED, try_number=3)
     assert next_step(mine, now=retry, fingerprint="f2", address=HERE, on_unknown="fail") == Resume(mine, changed=True)
     assert mine.was_cleared(replace(CLEARED, try_number=4, max_tries=5))
+
+
+@pytest.mark.parametrize(
+    ("entry", "now", "cleared"),
+    [
+        (SUBMITTED, CLEARED, True),
+        (SUBMITTED, RETRY, False),
+        (SUBMITTED, replace(CLEARED, try_number=1), False),
+        (OF_0_1_0, replace(CLEARED, clear_number=1), True),
+        (OF_0_1_0, CLEARED, False),
+        (replace(OF_0_1_0, clear_number=1), replace(CLEARED, clear_number=1), False),
+        (replace(OF_0_1_0, clear_number=1), replace(CLEARED, clear_number=2), True),
+    ],
+    ids=["clear", "retry", "same-attempt", "old", "old-only-tries", "old-same-count", "old-next-count"],
+)
+def test_clear_is_recognised(entry: LedgerEntry, now: Attempt, cleared: bool) -> None:
+    assert entry.was_cleared(now) == cleared
 
 
 def test_entry_of_0_1_0_is_completed() -> None:
@@ -225,11 +256,11 @@ RUNS: list[tuple[str, Attempt, Attempt, bool]] = [
 
 
 @pytest.mark.parametrize(("earlier", "now", "another"), [case[1:] for case in RUNS], ids=[case[0] for case in RUNS])
-def test_an_earlier_run_with_the_same_id(earlier: Attempt, now: Attempt, another: bool) -> None:
+def test_earlier_run_with_the_same_id_is_recognised(earlier: Attempt, now: Attempt, another: bool) -> None:
     assert now.is_of_another_run(earlier) is another
 
 
-def test_an_attempt_is_read_from_the_context() -> None:
+def test_attempt_is_read_from_the_context() -> None:
     moment = datetime(2026, 11, 24, 1, tzinfo=UTC)
     context: Any = {
         "ti": SimpleNamespace(try_number=3, max_tries=4, task=SimpleNamespace(retries=2)),
@@ -240,87 +271,27 @@ def test_an_attempt_is_read_from_the_context() -> None:
     assert Attempt.of({"ti": SimpleNamespace(), "dag_run": SimpleNamespace()}) == Attempt()  # type: ignore[typeddict-item]
 
 
-# --- the stored form ----------------------------------------------------------------------------------
+def test_attempt_reads_retries_from_the_task_of_the_context() -> None:
+    context: Any = {
+        "ti": SimpleNamespace(try_number=1),
+        "task": SimpleNamespace(retries=5),
+        "dag_run": SimpleNamespace(),
+    }
+    assert Attempt.of(context).retries == 5
 
 
-@pytest.mark.parametrize("entry", [INTENT, SUBMITTED, FINISHED], ids=lambda entry: entry.state)
-def test_an_entry_survives_being_stored(entry: LedgerEntry) -> None:
-    assert LedgerEntry.from_json(json.loads(json.dumps(entry.to_json()))) == entry
+def test_attempt_ignores_a_run_number_that_is_no_number() -> None:
+    context: Any = {"ti": SimpleNamespace(), "dag_run": SimpleNamespace(id="seven")}
+    assert Attempt.of(context).run_number is None
 
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "ledger_entries"
-
-
-@pytest.mark.parametrize("state", ["intent", "submitted", "finished"])
-def test_this_release_writes_what_its_fixture_holds(state: str) -> None:
-    """A changed form would not be read by the other release on the workers. Make a new fixture with a new release."""
-    stored = json.loads((FIXTURES / f"{__version__}.json").read_text())[state]
-    assert LedgerEntry.from_json(stored).to_json() == stored
-
-
-def _stored(**changes: Any) -> dict[str, Any]:
-    return {**SUBMITTED.to_json(), **changes}
-
-
-def _stored_by_0_1_0(**changes: Any) -> dict[str, Any]:
-    return {"state": "submitted", "fingerprint": "f", "clear_number": 0, "at": 1.0, "request_id": "x", **changes}
-
-
-NOT_ENTRIES: list[tuple[str, dict[str, Any], str]] = [
-    ("empty-object", {}, "no fingerprint"),
-    ("foreign-object", {"batch_id": "b1"}, "newer release.*batch_id"),
-    ("newer-version", _stored(version=3), "newer release"),
-    ("newer-field", _stored(priority=1), "newer release.*unknown fields priority"),
-    ("newer-field-of-the-attempt", _stored(attempt={**asdict(FIRST), "new": 1}), "attempt"),
-    ("newer-field-without-version", _stored_by_0_1_0(new=1), "newer release.*new"),
-    ("version-a-text", _stored(version="2"), "version"),
-    ("unknown-state", _stored(state="landed"), "landed"),
-    ("state-a-list", _stored(state=[]), "state"),
-    ("submitted-without-id", _stored(request_id=None), "request_id"),
-    ("submitted-with-number", _stored(request_id=5), "request_id"),
-    ("submitted-with-blank", _stored(request_id=" "), "request_id"),
-    ("intent-with-id", _stored(state="intent"), "request_id"),
-    ("time-missing", _stored(submitted_at=None), "time"),
-    ("time-nan", _stored(submitted_at=float("nan")), "time"),
-    ("time-infinite", _stored(submitted_at=float("inf")), "time"),
-    ("time-of-no-calendar", _stored(submitted_at=1e300), "time"),
-    ("time-negative", _stored(submitted_at=-1.0), "time"),
-    ("fingerprint-a-number", _stored(fingerprint=5), "fingerprint"),
-    ("attempt-a-text", _stored(attempt="first"), "attempt"),
-    ("attempt-with-text", _stored(attempt={**asdict(FIRST), "max_tries": "2"}), "max_tries"),
-    ("attempt-with-number", _stored(attempt={**asdict(FIRST), "run_after": 3}), "run_after"),
-    ("result-a-text", _stored(state="finished", result="y"), "result"),
-    ("result-empty", _stored(state="finished", result={}), "result"),
-    ("result-of-another", _stored(state="finished", result={"request_id": "other"}), "result"),
-    ("0.1.0-unknown-state", _stored_by_0_1_0(state="landed"), "landed"),
-    ("0.1.0-clear-number-a-text", _stored_by_0_1_0(clear_number="0"), "clear_number"),
-    ("0.1.0-time-missing", _stored_by_0_1_0(at=None), "time"),
-    ("0.1.0-time-nan", _stored_by_0_1_0(at=float("nan")), "time"),
-    ("0.1.0-fingerprint-a-number", _stored_by_0_1_0(fingerprint=5), "fingerprint"),
-    ("0.1.0-result-empty", _stored_by_0_1_0(state="finished", result={}), "result"),
-]
-
-
-@pytest.mark.parametrize(("stored", "words"), [case[1:] for case in NOT_ENTRIES], ids=[case[0] for case in NOT_ENTRIES])
-def test_invalid_entry_is_refused(stored: dict[str, Any], words: str) -> None:
-    with pytest.raises(LedgerEntryError, match=words):
-        LedgerEntry.from_json(stored)
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3)
-)
-
-
-@given(
-    base=st.sampled_from([INTENT.to_json(), FINISHED.to_json(), _stored_by_0_1_0()]),
-    changes=st.dictionaries(
-        st.sampled_from([*FINISHED.to_json(), *_stored_by_0_1_0(), "other"]), json_values, max_size=3
-    ),
-)
-def test_damaged_entry_is_a_ledger_error(base: dict[str, Any], changes: dict[str, Any]) -> None:
+def test_attempt_stores_times_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
     try:
-        entry = LedgerEntry.from_json({**base, **changes})
-    except LedgerEntryError:
-        return
-    assert next_step(entry, now=RETRY, fingerprint="f1", address=HERE, on_unknown="fail") is not None
+        moment = datetime(2026, 11, 24, 9, tzinfo=timezone(timedelta(hours=9)))
+        context: Any = {"ti": SimpleNamespace(), "dag_run": SimpleNamespace(run_after=moment)}
+        assert Attempt.of(context).run_after == "2026-11-24T00:00:00+00:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

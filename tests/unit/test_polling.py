@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from unittest.mock import ANY
 
 import pytest
@@ -311,3 +312,54 @@ def test_success_keeps_generation_and_resets_auth_failures() -> None:
     for now in (20.0, 25.0):
         assert isinstance(poller.on_error(rejected, now), PollAgain)
     assert poller.on_error(rejected, 30.0) == Stop("error", rejected)
+
+
+# --- limits, exactly ----------------------------------------------------------------------------------
+
+
+def poller(**changes: Any) -> Poller:
+    """Return a poller without jitter that starts now."""
+    arguments: dict[str, Any] = {"poll_interval": 5, "deadline": START + 900, "now": START, "uniform": min}
+    return Poller(**{**arguments, **changes})
+
+
+def test_wait_ends_exactly_at_its_deadline() -> None:
+    assert isinstance(poller().on_generation(told(), START + 899.9), PollAgain)
+    assert poller().on_generation(told(), START + 900) == Stop("timeout")
+
+
+@pytest.mark.parametrize(
+    ("error", "tolerance"),
+    [(BROKEN, FAILURE_TOLERANCE), (NOT_FOUND, REFUSAL_TOLERANCE)],
+    ids=["failure", "refusal"],
+)
+def test_wait_ends_exactly_at_the_tolerance(error: GrokVideoError, tolerance: float) -> None:
+    waiting = poller()
+    waiting.on_error(error, START)
+    assert isinstance(waiting.on_error(error, START + tolerance - 0.1), PollAgain)
+    assert waiting.on_error(error, START + tolerance) == Stop("error", error)
+
+
+def test_wait_reports_exactly_after_the_interval() -> None:
+    waiting = poller()
+    waiting.on_generation(told(), START)
+    assert waiting.on_generation(told(), START + REPORT_INTERVAL) == PollAgain(ANY, report=True)
+
+
+def test_another_error_is_reported_and_the_same_is_not() -> None:
+    waiting = poller()
+    first, second = ServerError("first", status=500), ServerError("second", status=500)
+    reports = [waiting.on_error(error, START + index) for index, error in enumerate((first, first, second))]
+    assert [decision.report for decision in reports if isinstance(decision, PollAgain)] == [True, False, True]
+
+
+def test_failed_poll_without_retry_after_keeps_a_short_interval() -> None:
+    decision = poller(poll_interval=0.2).on_error(BROKEN, START)
+    assert decision == PollAgain(pytest.approx(0.2, rel=0.11), report=ANY)
+
+
+def test_two_progresses_at_the_same_moment_give_no_speed() -> None:
+    waiting = poller()
+    waiting.on_generation(told(progress=1), START)
+    waiting.on_generation(told(progress=2), START)
+    assert waiting.on_generation(told(progress=2), START + 1) == PollAgain(pytest.approx(5, rel=0.11), report=ANY)
