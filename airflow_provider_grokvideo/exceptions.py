@@ -253,7 +253,7 @@ class GenerationError(GrokVideoError):
         kind, what = _BY_STATE[generation.state]
         cost = None if generation.cost_usd is None else format(generation.cost_usd, "f")
         reason = generation.error_message or "the API gives no reason"
-        # The API's default reason is the verdict itself.
+        # The default reason of the API repeats the state.
         reason = "" if what.removeprefix("was ") in reason else f": {reason}"
         code = f" (code {generation.error_code})" if generation.error_code else ""
         bill = f"It cost {cost} USD." if cost is not None else "It may be billed."

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.harness import ROOT, in_own_process, measure
 from benchmarks.tls import make_certificate
 
-NAMES = ("cpu_per_poll", "bursts", "waits", "pacing", "imports", "gallery", "landing", "whole_path")
+NAMES = ("cpu_per_poll", "bursts", "waits", "pacing", "imports", "gallery", "saving", "whole_path")
 PACKAGES = (
     "apache-airflow", "aiohttp", "httpx", "requests", "apache-airflow-providers-http",
     "apache-airflow-providers-dbt-cloud", "apache-airflow-providers-openai", "apache-airflow-providers-anthropic",

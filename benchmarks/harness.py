@@ -73,7 +73,7 @@ class Table:
         return "\n".join([self.title, "", *body, *([""] if self.bars else []), *map(str, self.bars), *self.notes])
 
     def as_json(self) -> dict[str, Any]:
-        """JSON primitives, with each bar's verdict."""
+        """JSON primitives, with whether each bar is met."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
         bars = [asdict(bar) | {"is_met": bar.is_met} for bar in self.bars]
         return {"title": self.title, "rows": rows, "bars": bars, "notes": self.notes}

@@ -176,8 +176,8 @@ def check(environment: Environment, wheel: Path) -> None:
     except (RuntimeError, subprocess.TimeoutExpired) as error:
         environment.failed, environment.problem = True, str(error)
     environment.seconds = time.monotonic() - began
-    verdict = "FAILED" if environment.failed else environment.problem or "passed"
-    print(f"{environment.name}: {verdict} in {environment.seconds:.0f} s", flush=True)
+    outcome = "FAILED" if environment.failed else environment.problem or "passed"
+    print(f"{environment.name}: {outcome} in {environment.seconds:.0f} s", flush=True)
     for name in RUNS if environment.failed else ():
         log = WORK / f"{environment.name}-{name}.log"
         if log.exists():

@@ -46,10 +46,10 @@ def test_video_from_request_to_file(envelope: Any, connect: Connect, tmp_path: P
         generation = hook.wait(request_id, poll_interval=0.05, timeout=30)
         assert (generation.state, generation.duration, generation.model) == ("done", 1, "grok-imagine-video")
         assert str(generation.cost_usd) == "0.05"
-        landed = hook.download(generation, f"file://{tmp_path}/")
+        saved = hook.download(generation, f"file://{tmp_path}/")
         content = (tmp_path / f"{request_id}.mp4").read_bytes()
-        assert landed.sha256 == hashlib.sha256(content).hexdigest()
-        assert ObjectStoragePath(landed.path).read_bytes() == content
+        assert saved.sha256 == hashlib.sha256(content).hexdigest()
+        assert ObjectStoragePath(saved.path).read_bytes() == content
         assert [submission["request_id"] for submission in sandbox.submissions] == [request_id]
         assert [download["authorization"] for download in sandbox.downloads] == [False]
 

@@ -107,7 +107,7 @@ def test_stop_and_its_event_give_same_error(stop: Stop) -> None:
     [
         {},
         {"status": "done"},
-        {"status": "landed", "request_id": ID},
+        {"status": "stored", "request_id": ID},
         {"status": ["done"], "request_id": ID},
         {"status": "done", "request_id": 5},
     ],

@@ -224,8 +224,8 @@ def test_wait_without_an_id_names_none() -> None:
 
 def test_foreign_event_gets_its_message() -> None:
     with pytest.raises(GrokVideoError) as caught:
-        from_event({"status": "landed"}, timeout=900, conn_id="x")
-    assert str(caught.value) == "The trigger sent an event that this package does not know: {'status': 'landed'}."
+        from_event({"status": "stored"}, timeout=900, conn_id="x")
+    assert str(caught.value) == "The trigger sent an event that this package does not know: {'status': 'stored'}."
 
 
 @pytest.mark.parametrize(

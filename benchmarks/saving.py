@@ -1,4 +1,4 @@
-"""Landing a large file: throughput against curl, memory over the idle process."""
+"""Saving a large file: throughput against curl, memory over the idle process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Peak:
 
 
 def ours(url: str, ca: str, folder: Path, name: str) -> tuple[float, float, float]:
-    """Seconds, CPU seconds and MiB over idle of one landing."""
+    """Seconds, CPU seconds and MiB over idle of one saved video."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from airflow_provider_grokvideo.api.client import GrokVideoClient
@@ -52,7 +52,7 @@ def ours(url: str, ca: str, folder: Path, name: str) -> tuple[float, float, floa
     ObjectStoragePath(f"file://{folder}").exists()
     client = GrokVideoClient(Settings(api_key="bench-key", verify=ca))
     target = folder / name
-    generation = Generation("landing", "done", video_url=url)
+    generation = Generation("saving", "done", video_url=url)
     with Peak() as peak:
         cpu, began = time.process_time(), time.monotonic()
         save(client, generation, f"file://{target}")
@@ -74,14 +74,14 @@ def curl(url: str, ca: str, folder: Path) -> tuple[float, float]:
 
 
 def run(quick: bool) -> Table:
-    """Land and curl in turn, over HTTP and over TLS."""
+    """Save and curl in turn, over HTTP and over TLS."""
     size = (64 if quick else 1024) * MEBIBYTE
     home = os.environ["BENCH_HOME"]
     table = Table(
-        f"Landing {size // MEBIBYTE:,} MiB: ObjectStoragePath file://, checked and hashed, against curl -o",
+        f"Saving {size // MEBIBYTE:,} MiB: ObjectStoragePath file://, checked and hashed, against curl -o",
         ["over", "with", "seconds", "MiB/s", "CPU seconds", "MiB over idle", "x curl's throughput"],
     )
-    with tempfile.TemporaryDirectory(prefix="grokvideo-landing-") as folder:
+    with tempfile.TemporaryDirectory(prefix="grokvideo-saving-") as folder:
         if not shutil.which("curl"):
             raise RuntimeError("this benchmark compares with curl, which is not installed")
         for scheme in ("http", "https"):
@@ -99,13 +99,13 @@ def run(quick: bool) -> Table:
 
 def _contest(table: Table, scheme: str, url: str, ca: str, folder: Path, size: int, rounds: int) -> None:
     first = ours(url, ca, folder, "first.mp4")
-    landings, curls = [], []
+    saved, curls = [], []
     for number in range(rounds):
         curls.append(curl(url, ca, folder))
-        landings.append(ours(url, ca, folder, f"{number}.mp4"))
-    ratio = statistics.median(theirs[0] / mine[0] for theirs, mine in zip(curls, landings, strict=True))
-    memory = max(landing[2] for landing in [first, *landings])
-    for name, found in (("curl", curls), ("grokvideo", landings)):
+        saved.append(ours(url, ca, folder, f"{number}.mp4"))
+    ratio = statistics.median(theirs[0] / mine[0] for theirs, mine in zip(curls, saved, strict=True))
+    memory = max(one[2] for one in [first, *saved])
+    for name, found in (("curl", curls), ("grokvideo", saved)):
         seconds, cpu = (statistics.median(one[at] for one in found) for at in (0, 1))
         mine = name != "curl"
         rate = size / MEBIBYTE / seconds
