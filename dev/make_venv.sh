@@ -19,14 +19,46 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     exit 1
 fi
 
-echo "Creating $venv with Airflow $AIRFLOW_VERSION; this takes a minute or two, once."
-"$python" -m venv "$venv"
-pip="$venv/bin/python -m pip --quiet --disable-pip-version-check"
+# Print how long a step runs, every four seconds.
+tick() {
+    seconds=0
+    while sleep 4 </dev/null >/dev/null 2>&1; do
+        seconds=$((seconds + 4))
+        echo "    $1: $seconds of about $2 s"
+    done
+}
+
+# step <text> <expected seconds> <command>: run it in the foreground, so that Ctrl-C reaches it.
+step() {
+    text=$1 expected=$2 code=0
+    shift 2
+    echo "$text (about $expected s)"
+    tick "$text" "$expected" &
+    ticker=$!
+    "$@" || code=$?
+    kill "$ticker" 2>/dev/null || true
+    wait "$ticker" 2>/dev/null || true
+    ticker=
+    return "$code"
+}
+ticker=
+trap '[ -z "$ticker" ] || kill "$ticker" 2>/dev/null || true' EXIT
+
+pip() {
+    "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"
+}
+
+# uv is fast, but does not know of pip's own configuration: mirrors, certificates.
+uv() {
+    UV_NATIVE_TLS=1 VIRTUAL_ENV=$(cd "$venv" && pwd) "$venv/bin/uv" "$@"
+}
+
+echo "Creating $venv, once: Python packages for Airflow $AIRFLOW_VERSION, this provider and its tests"
+step "creating a virtual environment" 5 "$python" -m venv "$venv"
+step "installing the installers" 5 pip install --upgrade pip uv
 set -- --editable '.[sandbox]' --group test --group browser --group docs --group lint \
     "apache-airflow==$AIRFLOW_VERSION" apache-airflow-providers-standard
-$pip install --upgrade pip uv
-# uv is fast, but does not know of pip's own configuration: mirrors, certificates.
-if ! UV_NATIVE_TLS=1 VIRTUAL_ENV=$(cd "$venv" && pwd) "$venv/bin/uv" pip install --quiet "$@"; then
+if ! step "installing Airflow $AIRFLOW_VERSION and the tools" 60 uv pip install --quiet "$@"; then
     echo "uv could not install; trying pip." >&2
-    $pip install "$@"
+    step "installing Airflow $AIRFLOW_VERSION and the tools" 180 pip install "$@"
 fi
