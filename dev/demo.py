@@ -252,6 +252,8 @@ def make_video(narrator: Narrator, home: Path, settings: Settings, *, real: bool
         "AIRFLOW__OPENLINEAGE__DISABLED": "True",
         # One task needs no 16 workers.
         "AIRFLOW__CORE__PARALLELISM": "2",
+        # A task stays deferred for this interval and five seconds at least, see docs/scaling.md.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }
     with contextlib.ExitStack() as stack:
         template = template_database(CACHE)
