@@ -231,11 +231,11 @@ def test_only_cards_near_the_window_are_polled(preview: FakePreview, page: Any) 
     page.wait_for_load_state("networkidle")
     assert 0 < len(polled) < 20
 
-    page.locator("article").nth(99).scroll_into_view_if_needed()
-    refresh(page)
-    page.wait_for_load_state("networkidle")
+    assert not any(url.endswith("/make/99/progress") for url in polled)
 
-    assert any(url.endswith("/make/99/progress") for url in polled)
+    page.locator("article").nth(99).scroll_into_view_if_needed()
+    with page.expect_request("**/make/99/progress"):
+        refresh(page)
 
 
 @pytest.mark.parametrize("link", ["Log of make", "Task of make"])
