@@ -43,8 +43,10 @@ def test_models_request_is_a_get_with_the_key() -> None:
 
 def test_status_300_is_no_success() -> None:
     body = {"request_id": ID, "status": "done", "video": {"url": URL}}
-    assert isinstance(error_of(lambda: protocol.read_submission(XAI, answer(300, body))), RequestRejectedError)
-    assert isinstance(error_of(lambda: protocol.read_poll(XAI, ID, answer(300, body))), RequestRejectedError)
+    for act in (protocol.read_submission, lambda *given: protocol.read_poll(given[0], ID, given[1])):
+        error = error_of(lambda act=act: act(XAI, answer(300, body)))  # type: ignore[misc]
+        assert isinstance(error, RequestRejectedError)
+        assert "redirects, which is not followed" in str(error)
     assert protocol.read_submission(XAI, answer(299, body)) == ID
 
 
@@ -79,6 +81,11 @@ def test_polled_texts_do_not_contain_the_key() -> None:
 def test_failed_generation_with_a_code_like_not_found_is_final() -> None:
     found = protocol.read_poll(XAI, ID, answer(200, {"status": "failed", "error": {"code": "not_found"}}))
     assert (found.state, found.error_code) == ("failed", "not_found")
+
+
+def test_pending_generation_with_a_code_like_not_found_is_pending() -> None:
+    found = protocol.read_poll(XAI, ID, answer(200, {"status": "pending", "code": "not_found", "message": "no"}))
+    assert found.state == "pending"
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])
@@ -148,6 +155,13 @@ def test_content_type_in_a_message_is_clean(kind: str) -> None:
     error = error_of(lambda: protocol.read_models(XAI, answer(500, b"oh", content_type=kind)))
     assert isinstance(error, ApiError)
     assert len(str(error)) < 500
+
+
+@pytest.mark.parametrize("shown", range(1, len(KEY)))
+def test_key_that_the_summary_cuts_is_not_shown(shown: int) -> None:
+    # White space is collapsed, so that the end of a long body can be in the message.
+    body = b"oh" + b" " * (4094 - shown) + KEY.encode() + b"x" * 5000
+    assert KEY[:4] not in str(error_of(lambda: protocol.read_models(XAI, answer(500, body))))
 
 
 # --- JSON ---------------------------------------------------------------------------------------------
