@@ -363,3 +363,16 @@ def test_two_progresses_at_the_same_moment_give_no_speed() -> None:
     waiting.on_generation(told(progress=1), START)
     waiting.on_generation(told(progress=2), START)
     assert waiting.on_generation(told(progress=2), START + 1) == PollAgain(pytest.approx(5, rel=0.11), report=ANY)
+
+
+def test_next_poll_is_after_half_of_the_estimated_time_left() -> None:
+    waiting = poller()
+    waiting.on_generation(told(progress=50), START)
+    # One percent a second, in steps of ten: 30 seconds are left.
+    assert waiting.on_generation(told(progress=60), START + 10) == PollAgain(pytest.approx(15), report=ANY)
+
+
+def test_interval_doubles_only_after_the_time_without_change() -> None:
+    waiting = poller()
+    assert waiting.on_generation(told(), START + 60) == PollAgain(pytest.approx(5), report=ANY)
+    assert waiting.on_generation(told(), START + 60.1) == PollAgain(pytest.approx(10), report=ANY)
