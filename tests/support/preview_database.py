@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import event, insert
+from sqlalchemy import String, event, insert
 from sqlalchemy.engine import Engine
 
 OPERATOR = "airflow_provider_grokvideo.operators.grokvideo"
@@ -38,6 +38,8 @@ def create_run(engine: Engine, tasks: dict[str, str], instances: list[dict[str, 
     import_all_models()
     Base.metadata.create_all(engine, [model.__table__ for model in models])
     version = uuid4()
+    # Airflow 3.1 stores this id as a text.
+    is_text = isinstance(TaskInstance.__table__.c.id.type, String)
     serialized = {"task_id": "", "prompt": "A lake", "model": "grok-imagine-video"}
     dag = {
         "dag": {
@@ -56,7 +58,8 @@ def create_run(engine: Engine, tasks: dict[str, str], instances: list[dict[str, 
     )
     for given in instances:
         task = {**ids, "task_id": given["task_id"], "map_index": given.get("map_index", -1)}
-        row = {**task, "id": uuid4(), "state": given["state"], "try_number": 1, "dag_version_id": version}
+        row_id = str(uuid4()) if is_text else uuid4()
+        row = {**task, "id": row_id, "state": given["state"], "try_number": 1, "dag_version_id": version}
         row |= {
             "pool": "default_pool",
             "pool_slots": 1,
