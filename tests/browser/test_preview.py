@@ -134,6 +134,7 @@ def test_task_of_another_operator_has_no_video(run_id: str, open_page: OpenPage)
     _, frame = open_page(of_task(run_id, "other"))
 
     frame.get_by_text("This task makes no video.").wait_for()
+    assert frame.locator("article").count() == 0
 
 
 def test_page_follows_a_change_of_theme(run_id: str, open_page: OpenPage) -> None:

@@ -95,7 +95,7 @@ def test_unresolvable_host_is_not_delivered() -> None:
 
 
 def test_unaccepted_connection_is_an_unknown_outcome() -> None:
-    """The kernel accepts for the server and takes the body: it may yet be read, or not. Nobody can tell."""
+    """The kernel accepts for the server and takes the body: whether it is read is unknown."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     try:

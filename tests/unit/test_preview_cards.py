@@ -255,7 +255,9 @@ def test_any_record_makes_a_card(returned: Any, outcome: Any, fields: dict[str, 
     for state in ("success", "failed", "deferred", None):
         xcoms = {"return_value_xcom": returned, "request_id_xcom": returned, "outcome_xcom": outcome}
         record = TaskRecord("make", -1, state, OPERATOR, fields=fields, **xcoms)
-        json.dumps(build_card(record, [Location.parse("/v/")]), allow_nan=False, ensure_ascii=False).encode()
+        card = build_card(record, [Location.parse("/v/")])
+        assert json.dumps(card, allow_nan=False, ensure_ascii=False).encode()
+        assert card["task_id"] == "make"
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -263,4 +265,6 @@ def test_any_xcom_text_makes_a_card(text: str) -> None:
     for returned in (text, json.dumps(text), "[" * 100_000, '{"request_id": "r", "duration": ' + "9" * 5000 + "}"):
         xcoms = dict.fromkeys(("return_value_xcom", "request_id_xcom", "outcome_xcom"), returned)
         record = TaskRecord("make", -1, "success", OPERATOR, **xcoms)
-        json.dumps(build_card(record, []), allow_nan=False, ensure_ascii=False).encode()
+        card = build_card(record, [])
+        assert json.dumps(card, allow_nan=False, ensure_ascii=False).encode()
+        assert card["task_id"] == "make"
