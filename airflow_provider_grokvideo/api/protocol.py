@@ -205,7 +205,8 @@ def read_poll(settings: Settings, request_id: str, response: HTTPResponse) -> Ge
                 request_id=request_id,
             )
         generation = read_generation(request_id, document, settings.api_key)
-        if not generation.is_final and not generation.raw_status:
+        if generation.state != "done" and not generation.raw_status:
+            # Not a failed generation, after which a retry would submit and pay again.
             code, message = read_error(document, settings.api_key)
             if _NOT_FOUND.search(code):
                 raise _not_found(settings, message, response.status, code, request_id)

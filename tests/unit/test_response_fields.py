@@ -83,6 +83,12 @@ def test_failed_generation_with_a_code_like_not_found_is_final() -> None:
     assert (found.state, found.error_code) == ("failed", "not_found")
 
 
+@pytest.mark.parametrize("body", [{"code": "task_not_exist"}, {"error": {"code": "task_not_exist", "message": "no"}}])
+def test_unknown_id_in_a_success_is_no_failed_generation(body: dict[str, Any]) -> None:
+    error = error_of(lambda: protocol.read_poll(XAI, ID, answer(200, body)))
+    assert isinstance(error, GenerationNotFoundError)
+
+
 def test_pending_generation_with_a_code_like_not_found_is_pending() -> None:
     found = protocol.read_poll(XAI, ID, answer(200, {"status": "pending", "code": "not_found", "message": "no"}))
     assert found.state == "pending"
